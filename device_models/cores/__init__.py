@@ -1,0 +1,1 @@
+"""Core models: how many cycles a Program takes, one module per kind of core."""

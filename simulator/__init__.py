@@ -1,0 +1,1 @@
+"""Time: arrivals, queues, links, batteries, grids, policies; the scenario file and the command."""

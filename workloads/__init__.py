@@ -1,0 +1,1 @@
+"""Counts: tensors, quantisation, layers, kernels, generated programs; integers, never seconds."""

@@ -1,0 +1,181 @@
+"""Kernel specifications: the shapes a code generator needs, and nothing of weights or quantisation values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from workloads.operators import (
+    Activation,
+    Add,
+    Concat,
+    Conv2d,
+    DepthwiseConv2d,
+    FullyConnected,
+    MatMul,
+    Mean,
+    Mul,
+    Pad,
+    Pool2d,
+    Quantize,
+    Reshape,
+    Softmax,
+    Transpose,
+)
+
+if TYPE_CHECKING:
+    from workloads.graph import Graph, Layer
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """Convolution or depthwise convolution of int8 (N,H,W,C); ``depthwise`` with channels_out = channels * multiplier."""
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    height_out: int
+    width_out: int
+    channels_out: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)  # rows above, columns left; the rest follows from the output size
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    depthwise: bool = False
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates. [MAC]"""
+        per_output = math.prod(self.kernel) * (1 if self.depthwise else self.channels // self.groups)
+        return self.batch * self.height_out * self.width_out * self.channels_out * per_output
+
+    @property
+    def padded_height(self) -> int:
+        """Rows of the padded image that the windows touch."""
+        return (self.height_out - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0] + 1
+
+    @property
+    def padded_width(self) -> int:
+        """Columns of the padded image that the windows touch."""
+        return (self.width_out - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
+
+
+@dataclass(frozen=True)
+class MatrixSpec:
+    """Fully connected layer or matrix product: (rows, depth) by (columns, depth) gives (rows, columns), ``batch`` times."""
+
+    rows: int
+    depth: int
+    columns: int
+    batch: int = 1
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates. [MAC]"""
+        return self.batch * self.rows * self.depth * self.columns
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """Average or maximum pooling of int8 (N,H,W,C)."""
+
+    kind: str
+    batch: int
+    height: int
+    width: int
+    channels: int
+    height_out: int
+    width_out: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class ElementwiseSpec:
+    """``kind`` ("add", "mul", "requantize", "clamp") over ``elements``; the second operand repeats every ``period``."""
+
+    kind: str
+    elements: int
+    period: int
+
+
+@dataclass(frozen=True)
+class CopySpec:
+    """Data movement (pad, concat, transpose): ``elements`` bytes in runs of ``run`` contiguous bytes."""
+
+    elements: int
+    run: int
+
+
+@dataclass(frozen=True)
+class SoftmaxSpec:
+    """Softmax over rows of ``columns`` elements."""
+
+    rows: int
+    columns: int
+
+
+Spec = ConvSpec | MatrixSpec | PoolSpec | ElementwiseSpec | CopySpec | SoftmaxSpec
+
+
+def specify(graph: Graph, layer: Layer) -> Spec | None:
+    """Return the kernel a layer needs; None for layers that move nothing (reshape).
+
+    Raises
+    ------
+    NotImplementedError
+        No kernel is known for the operator; the message names it.
+    """
+    x, y = graph[layer.inputs[0]], graph[layer.outputs[0]]
+    match layer.operator:
+        case Conv2d() | DepthwiseConv2d() as conv:
+            weights = graph[layer.inputs[1]]
+            (batch, height, width, channels), (_, height_out, width_out, channels_out) = (
+                _image(x.shape),
+                _image(y.shape),
+            )
+            depthwise = isinstance(conv, DepthwiseConv2d)
+            return ConvSpec(
+                batch, height, width, channels, height_out, width_out, channels_out,
+                kernel=(weights.shape[1], weights.shape[2]), stride=conv.stride, padding=conv.padding[:2],
+                dilation=conv.dilation, groups=1 if depthwise else conv.groups, depthwise=depthwise,
+            )  # fmt: skip
+        case FullyConnected():
+            columns, depth = graph[layer.inputs[1]].shape
+            return MatrixSpec(y.elements // columns, depth, columns)
+        case MatMul():
+            rows, depth, columns = x.shape[-2], x.shape[-1], y.shape[-1]
+            return MatrixSpec(rows, depth, columns, batch=y.elements // (rows * columns))
+        case Pool2d(kind=kind, kernel=kernel, stride=stride, padding=padding):
+            (batch, height, width, channels), (_, height_out, width_out, _) = _image(x.shape), _image(y.shape)
+            return PoolSpec(kind, batch, height, width, channels, height_out, width_out, kernel, stride, padding[:2])
+        case Mean(axes=(1, 2)) if len(x.shape) == 4:
+            batch, height, width, channels = _image(x.shape)
+            return PoolSpec("average", batch, height, width, channels, 1, 1, (height, width), (1, 1))
+        case Add() | Mul():
+            other = graph[layer.inputs[1]]
+            return ElementwiseSpec(layer.op, y.elements, min(x.elements, other.elements))
+        case Activation():
+            return ElementwiseSpec("clamp", y.elements, y.elements)
+        case Quantize():
+            return ElementwiseSpec("requantize", y.elements, y.elements)
+        case Softmax():
+            return SoftmaxSpec(y.elements // y.shape[-1], y.shape[-1])
+        case Pad() | Concat(axis=_):
+            return CopySpec(y.elements, x.shape[-1])
+        case Transpose(permutation=permutation):
+            kept = len(permutation) - 1 == permutation[-1]
+            return CopySpec(y.elements, y.shape[-1] if kept else 1)
+        case Reshape():
+            return None
+    raise NotImplementedError(f"layer {layer.name!r}: no kernel is generated for operator {layer.op!r}")
+
+
+def _image(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Read a shape as (batch, height, width, channels)."""
+    batch, height, width, channels = shape
+    return batch, height, width, channels

@@ -1,0 +1,131 @@
+"""Instruction sets as data: mnemonic -> meaning, from a small closed set; one TOML file per set."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from workloads.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ELEMENT_BYTES = {
+    "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "s64": 8, "u64": 8, "f16": 2, "f32": 4,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one instruction computes, lane by lane, on typed views of its registers or of memory.
+
+    Parameters
+    ----------
+    kind
+        The integer meaning; the closed set is documented in the ``module docstring of ``workloads.executor``.
+    result
+        Element type of the destination (for a store: of the memory).
+    sources
+        Element type of each source.
+    lanes
+        Destination lanes at full width (an instruction's ``count`` may ask for fewer).
+    group
+        Products summed into one lane (dot products: SMLAD 2, VPDPBUSD 4).
+    step, start
+        Which source lanes an ``extend`` takes: start, start + step, ...
+    accumulate
+        The destination is also a source.
+    saturate
+        The result is clamped to its type instead of wrapped.
+    shift
+        Right shift of a ``multiply_high``, with ``rounding`` "none" (floor) or "up" (half up).
+    """
+
+    kind: str
+    result: str = "s32"
+    sources: tuple[str, ...] = ()
+    lanes: int = 1
+    group: int = 1
+    step: int = 1
+    start: int = 0
+    accumulate: bool = False
+    saturate: bool = False
+    rounding: str = "none"
+    shift: int = 0
+
+
+@dataclass(frozen=True)
+class RegisterClass:
+    """Registers ``<prefix>0 .. <prefix>count-1`` of ``bytes`` each, consecutive in the register file."""
+
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class InstructionSet:
+    """An instruction set: its registers, its instructions, and what closes a loop."""
+
+    name: str
+    title: str
+    source: str
+    registers: Mapping[str, RegisterClass]
+    instructions: Mapping[str, Meaning]
+    loop_control: tuple[str, ...] = ()
+    spaces: tuple[str, ...] = ("memory",)
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+    def meaning(self, mnemonic: str) -> Meaning:
+        """Return what ``mnemonic`` computes; an instruction the set lacks is an error, never an alias."""
+        if mnemonic not in self.instructions:
+            raise ValueError(
+                f"{self.name} has no instruction {mnemonic!r}; {did_you_mean(mnemonic, self.instructions)}"
+            )
+        return self.instructions[mnemonic]
+
+
+def _meaning(entry: dict[str, Any], parameters: Mapping[str, int]) -> Meaning:
+    """Read one entry; ``lanes = "vlen/8"`` divides a parameter (in bits) by an element width."""
+    entry = dict(entry)
+    if isinstance(lanes := entry.get("lanes"), str):
+        parameter, _, divisor = lanes.partition("/")
+        entry["lanes"] = parameters[parameter] // int(divisor)
+    return Meaning(**{**entry, "sources": tuple(entry.get("sources", ()))})
+
+
+@cache
+def load_isa(name: str, **parameters: int) -> InstructionSet:
+    """Return a shipped instruction set, e.g. ``load_isa("rvv", vlen=256)``.
+
+    Raises
+    ------
+    InputError
+        There is no such set.
+    """
+    folder = files("workloads.isa")
+    known = [item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")]
+    if name not in known:
+        raise InputError("instruction set", [f"{name!r} is unknown; {did_you_mean(name, known)}"])
+    table = tomllib.loads((folder / f"{name}.toml").read_text(encoding="utf-8"))
+    values = {**table.get("parameters", {}), **parameters}
+    if unknown := set(parameters) - set(table.get("parameters", {})):
+        raise ValueError(f"{name} has no parameter {sorted(unknown)}")
+    classes = {
+        prefix: RegisterClass(item["count"], values[item["bytes"].partition("/")[0]] // 8)
+        if isinstance(item["bytes"], str)
+        else RegisterClass(item["count"], item["bytes"])
+        for prefix, item in table["registers"].items()
+    }
+    return InstructionSet(
+        name=name,
+        title=table["title"],
+        source=table["source"],
+        registers=classes,
+        instructions={key: _meaning(entry, values) for key, entry in table["instructions"].items()},
+        loop_control=tuple(table.get("loop_control", ())),
+        spaces=tuple(table.get("spaces", ("memory",))),
+        parameters=values,
+    )

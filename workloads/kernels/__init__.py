@@ -1,0 +1,1 @@
+"""Numba integer kernels and their plain-numpy oracles."""

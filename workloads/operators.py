@@ -1,0 +1,176 @@
+"""The operators of a Graph: one small frozen record each, in the field's names; images are channels last."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+Pair = tuple[int, int]
+Padding = tuple[int, int, int, int]  # top, left, bottom, right
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """A fused activation, as bounds on the real output: ReLU is (0, inf), ReLU6 is (0, 6)."""
+
+    low: float = -math.inf
+    high: float = math.inf
+
+
+NO_CLAMP = Clamp()
+
+
+@dataclass(frozen=True)
+class Conv2d:
+    """Convolution: inputs (x, weights, bias?); x (N,H,W,C), weights (O,KH,KW,C/groups), bias (O,)."""
+
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class DepthwiseConv2d:
+    """Depthwise convolution: x (N,H,W,C), weights (1,KH,KW,C*multiplier); output o reads input o // multiplier."""
+
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    dilation: Pair = (1, 1)
+    multiplier: int = 1
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class FullyConnected:
+    """Matrix product with constant weights: inputs (x, weights, bias?); x (...,K), weights (N,K), bias (N,)."""
+
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """Matrix product of two activations: a (...,M,K), b (...,K,N)."""
+
+
+@dataclass(frozen=True)
+class Add:
+    """Elementwise sum with numpy broadcasting."""
+
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class Mul:
+    """Elementwise product with numpy broadcasting."""
+
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class Pool2d:
+    """Average or maximum over windows; x (N,H,W,C). ``kind`` is "average" or "max"."""
+
+    kind: str
+    kernel: Pair
+    stride: Pair = (1, 1)
+    padding: Padding = (0, 0, 0, 0)
+    count_padding: bool = False
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class Mean:
+    """Mean over ``axes``; global average pooling is axes (1, 2)."""
+
+    axes: tuple[int, ...]
+    keep_dims: bool = True
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A clamp that stands alone (ReLU, ReLU6, clip)."""
+
+    clamp: Clamp
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """Softmax over the last axis; ``beta`` multiplies the input."""
+
+    beta: float = 1.0
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same elements under another shape (the output tensor's); costs nothing."""
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """Permutation of axes, as numpy.transpose."""
+
+    permutation: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Padding per axis (before, after) with a real value (for quantised tensors: its quantised value)."""
+
+    amounts: tuple[Pair, ...]
+    value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Concat:
+    """Concatenation of all inputs along ``axis``."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Inference batch normalisation: inputs (x, scale, shift, mean, variance) over the last axis."""
+
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Float to integer, or integer to integer of another scale (requantise)."""
+
+
+@dataclass(frozen=True)
+class Dequantize:
+    """Integer to float."""
+
+
+@dataclass(frozen=True)
+class Unmodelled:
+    """An operator of a layer table that presage cannot cost or execute; always reported by name, never zero."""
+
+    original: str
+
+
+Operator = (
+    Conv2d | DepthwiseConv2d | FullyConnected | MatMul | Add | Mul | Pool2d | Mean | Activation | Softmax
+    | Reshape | Transpose | Pad | Concat | BatchNorm | Quantize | Dequantize | Unmodelled
+)  # fmt: skip
+
+_NAMES: dict[type, str] = {
+    Conv2d: "conv2d", DepthwiseConv2d: "depthwise_conv2d", FullyConnected: "fully_connected", MatMul: "matmul",
+    Add: "add", Mul: "mul", Mean: "mean", Activation: "activation", Softmax: "softmax", Reshape: "reshape",
+    Transpose: "transpose", Pad: "pad", Concat: "concat", BatchNorm: "batch_norm", Quantize: "quantize",
+    Dequantize: "dequantize",
+}  # fmt: skip
+
+
+def operator_name(operator: Operator) -> str:
+    """Return the name that reports and the command use, e.g. "conv2d" or "max_pool2d"."""
+    match operator:
+        case Pool2d(kind=kind):
+            return f"{kind}_pool2d"
+        case Unmodelled(original=original):
+            return original.lower()
+    return _NAMES[type(operator)]

@@ -1,0 +1,1 @@
+"""Functions Graph -> Graph (fold, fuse, quantise) and the memory plan."""

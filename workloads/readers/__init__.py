@@ -1,0 +1,1 @@
+"""Model files in: one module per format, each a function ``read(path) -> Graph``."""
