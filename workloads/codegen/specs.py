@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """Convolution or depthwise convolution of int8 (N,H,W,C); ``depthwise`` with channels_out = channels * multiplier."""
+    """Convolution of int8 (N,H,W,C); ``depthwise`` has channels_out = channels * multiplier and one group a channel."""
 
     batch: int
     height: int
@@ -65,7 +65,7 @@ class ConvSpec:
 
 @dataclass(frozen=True)
 class MatrixSpec:
-    """Fully connected layer or matrix product: (rows, depth) by (columns, depth) gives (rows, columns), ``batch`` times."""
+    """Matrix product or fully connected layer: (rows, depth) by (columns, depth), ``batch`` times."""
 
     rows: int
     depth: int
@@ -142,7 +142,7 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
             return ConvSpec(
                 batch, height, width, channels, height_out, width_out, channels_out,
                 kernel=(weights.shape[1], weights.shape[2]), stride=conv.stride, padding=conv.padding[:2],
-                dilation=conv.dilation, groups=1 if depthwise else conv.groups, depthwise=depthwise,
+                dilation=conv.dilation, groups=conv.groups if isinstance(conv, Conv2d) else 1, depthwise=depthwise,
             )  # fmt: skip
         case FullyConnected():
             columns, depth = graph[layer.inputs[1]].shape

@@ -25,7 +25,7 @@ class Meaning:
     Parameters
     ----------
     kind
-        The integer meaning; the closed set is documented in the ``module docstring of ``workloads.executor``.
+        The integer meaning; the closed set is documented in the module docstring of ``workloads.executor``.
     result
         Element type of the destination (for a store: of the memory).
     sources
