@@ -58,6 +58,8 @@ class Requests(_Frozen):
     ``outcome`` is "served", "missed" (too late) or "lost"; ``place`` is "local" or "remote"; ``reason`` says why there.
     Phases of a request, in order: queueing, compute, promotion, uplink, network (round trip), cloud_queueing, cloud,
     downlink; each has a ``<phase>_s`` column; phases that cost the node energy have a ``<phase>_j`` column.
+    Always there: ``node``, ``arrival_s``, ``latency_s`` (arrival to result; None when lost), ``outcome``, ``place``,
+    ``reason``; views also use ``deadline_s`` when it is there. Cells are plain str, int, float, bool or None.
     """
 
     columns: dict[str, list[Any]]
