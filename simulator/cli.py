@@ -1,0 +1,272 @@
+"""The command ``presage``: reads the options, calls one function, prints the result, sets the exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FINE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="presage",
+    help="Predict what an AI model will do on edge hardware, in a deployment, before anyone buys a board.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How a command prints its result."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="Text for people or JSON for programs.")]
+SizeOption = Annotated[
+    list[str] | None,
+    typer.Option("--size", help="A size for a dynamic dimension of the model, e.g. batch=1. May be repeated."),
+]
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # Where nothing tells the width (a pipe, a log), a table must not be squeezed into 80 columns.
+    width = None if sys.stdout.isatty() else 140
+    return Console(width=width, soft_wrap=False)
+
+
+def _sizes(options: list[str] | None) -> dict[str, int]:
+    """Read ``name=value`` options; all faults at once."""
+    sizes: dict[str, int] = {}
+    problems = []
+    for option in options or []:
+        name, _, value = option.partition("=")
+        if name and value.isdecimal() and int(value) > 0:
+            sizes[name] = int(value)
+        else:
+            problems.append(f"{option!r} is not of the form name=value with a positive whole number, e.g. batch=1")
+    if problems:
+        raise InputError("--size", problems)
+    return sizes
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"presage {version('presage')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Predict what an AI model will do on edge hardware, in a deployment, before anyone buys a board."""
+
+
+@app.command()
+def run(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file (TOML).")],
+    output: Annotated[Path, typer.Option(help="Folder that receives one folder per scenario.")] = Path("out"),
+    seed: Annotated[int | None, typer.Option(help="Use this seed instead of the scenario's.")] = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)
+) -> None:
+    """Play a deployment through and report latency, energy, battery and carbon."""
+    from reports import store, text
+    from simulator.run import run as run_scenario
+    from simulator.scenario import load_scenario
+
+    loaded = load_scenario(scenario, seed=seed)
+    with _progress(format) as progress:
+        record = run_scenario(loaded, progress=progress)
+    folder = store.write(record, output / scenario.stem)
+    if format is Format.JSON:
+        typer.echo((folder / "record.json").read_text(encoding="utf-8"))
+    else:
+        text.render(record, _console())
+        typer.echo(f"\nReport: {folder / 'report.html'}")
+    if any(verdict.verdict == "violated" for verdict in record.verdicts):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def predict(
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="A model file, table.csv#network, or name.")],
+    on: Annotated[list[str], typer.Option("--on", help="A device's name or TOML file. May be repeated.")],
+    runtime: Annotated[str, typer.Option(help="The kernel library that runs the layers.")] = "generated",
+    precision: Annotated[str, typer.Option(help="int8")] = "int8",
+    batch: Annotated[int, typer.Option(min=1)] = 1,
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    frequency: Annotated[str | None, typer.Option(help='Core clock, e.g. "280 MHz"; default: the device\'s.')] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="Show every layer and what bounds it.")] = False,
+    allow_uncovered: Annotated[
+        bool, typer.Option("--allow-uncovered", help="Go on where an operator has no cost, and show the share.")
+    ] = False,
+    size: SizeOption = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)
+) -> None:
+    """Predict latency, energy and memory of models on devices."""
+    from simulator.predict import Options
+    from simulator.predict import predict as predict_all
+
+    chosen = Options(
+        runtime=runtime,
+        precision=precision,
+        batch=batch,
+        threads=threads,
+        frequency=frequency,
+        allow_uncovered=allow_uncovered,
+        sizes=_sizes(size),
+    )
+    rows = predict_all(models, on, chosen, layers=layers)
+    if format is Format.JSON:
+        typer.echo(json.dumps(rows, indent=2, allow_nan=False))
+    else:
+        from reports.text import predictions_table
+
+        predictions_table(rows, _console(), layers=layers)
+
+
+@app.command()
+def infer(
+    model: Annotated[str, typer.Argument(help="A quantised .tflite or .onnx model, or a built-in name.")],
+    inputs: Annotated[Path, typer.Argument(help="An .npz of arrays named by the model's inputs.")],
+    output: Annotated[Path, typer.Option(help="The .npz to write, arrays named by the model's outputs.")],
+    profile: Annotated[str | None, typer.Option(help="Requantise every layer as this profile does.")] = None,
+    programs: Annotated[str | None, typer.Option(help="Run the Programs generated for this device.")] = None,
+    size: SizeOption = None,
+) -> None:
+    """Run a quantised model bit-exactly: raw integers in, raw integers out."""
+    from simulator.infer import infer_file
+
+    for line in infer_file(model, inputs, output, profile=profile, programs=programs, sizes=_sizes(size)):
+        typer.echo(line)
+
+
+@app.command()
+def devices(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="A device's name or file.")] = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)
+) -> None:
+    """List the devices, or show the figures of some with their sources."""
+    from simulator.show_devices import describe, overview
+
+    if format is Format.JSON:
+        typer.echo(json.dumps([describe(name) for name in names] if names else overview(), indent=2))
+        return
+    from reports.text import device_tables, overview_table
+
+    if not names:
+        overview_table(overview(), _console())
+    for name in names or []:
+        device_tables(describe(name), _console())
+
+
+@app.command()
+def check(
+    scenario: Annotated[Path | None, typer.Argument(help="A scenario file (TOML).")] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema for editors instead.")] = False,
+) -> None:
+    """Check a scenario file without running it."""
+    from simulator.scenario import json_schema, load_scenario
+
+    if schema:
+        typer.echo(json.dumps(json_schema(), indent=2))
+    elif scenario is None:
+        raise InputError("check", ["no scenario given; name a file, or ask for --schema"])
+    else:
+        loaded = load_scenario(scenario)
+        typer.echo(f"{scenario}: fine ({loaded.title})")
+
+
+@app.command()
+def report(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run: its folder or record.json.")],
+    output: Annotated[Path | None, typer.Option(help="Render here instead of beside the record.")] = None,
+) -> None:
+    """Render a finished run again, without simulating."""
+    from reports import store, text
+
+    record = store.read(path)
+    folder = store.write(record, output or (path if path.is_dir() else path.parent))
+    text.render(record, _console())
+    typer.echo(f"\nReport: {folder / 'report.html'}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A finished run: its folder or record.json.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+) -> None:
+    """Put the figures of two finished runs side by side."""
+    from reports import store
+    from reports.compare import compare as side_by_side
+
+    typer.echo(side_by_side(store.read(first), store.read(second)))
+
+
+def _progress(format: Format) -> _Bar:  # noqa: A002 (the option's public name)
+    return _Bar(shown=format is Format.TEXT and sys.stderr.isatty())
+
+
+class _Bar:
+    """A progress bar on stderr that stays silent where nobody watches."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+
+    def __enter__(self) -> _Bar:
+        if self._shown:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Show that ``done`` of ``total`` steps are finished and ``what`` comes next."""
+        if self._shown:
+            self._bar.update(self._task, completed=done, total=total, description=what)
+
+
+def _wrong_input() -> tuple[type[ValueError], ...]:
+    """Return the errors that mean wrong input; the record's own is known only once reports is loaded."""
+    store = sys.modules.get("reports.store")
+    return (InputError, *([store.RecordError] if store else []))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit: 0 fine, 1 an expectation failed, 2 wrong input."""
+    try:
+        app(arguments)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; what had finished before is intact.", err=True)
+        sys.exit(INTERRUPTED)
+    except ValueError as error:
+        if not isinstance(error, _wrong_input()):
+            raise
+        typer.echo(str(error), err=True)
+        sys.exit(WRONG_INPUT)

@@ -1,0 +1,91 @@
+"""Predictions of several models on several devices, as the rows that ``presage predict`` prints."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from device_models.device import load_device
+from device_models.estimate import estimate
+from device_models.quantities import parse_quantity
+from workloads.errors import InputError
+from workloads.readers.load import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose for every prediction of one call."""
+
+    runtime: str = "generated"
+    precision: str = "int8"
+    batch: int = 1
+    threads: int = 1
+    frequency: str | None = None
+    allow_uncovered: bool = False
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+def _frequency_hz(text: str | None) -> float | None:
+    """Read the clock option. [Hz]."""
+    if text is None:
+        return None
+    try:
+        return parse_quantity(text, "Hz")
+    except ValueError as error:
+        raise InputError("--frequency", [str(error)]) from error
+
+
+def _collect(names: Sequence[str], read: Callable[[str], Any], problems: list[str]) -> list[Any]:
+    """Read every name, gathering the faults of all instead of stopping at the first."""
+    found = []
+    for name in names:
+        try:
+            found.append(read(name))
+        except InputError as error:
+            problems.extend(f"{error.path}: {problem}" for problem in error.problems)
+    return found
+
+
+def predict(
+    models: Sequence[str], devices: Sequence[str], options: Options, *, layers: bool = False
+) -> list[dict[str, Any]]:
+    """Predict each model on each device.
+
+    Returns
+    -------
+    rows
+        One per model and device, models outermost; the fields of ``Estimate``, ``layers`` only when asked for.
+
+    Raises
+    ------
+    InputError
+        With the faults of all models and devices at once.
+    """
+    problems: list[str] = []
+    graphs = _collect(models, lambda name: load(name, sizes=options.sizes), problems)
+    chips = _collect(devices, load_device, problems)
+    frequency_hz = _frequency_hz(options.frequency)
+    if problems:
+        raise InputError("predict", problems)
+
+    rows = []
+    for graph in graphs:
+        for chip in chips:
+            result = estimate(
+                graph,
+                chip,
+                runtime=options.runtime,
+                precision=options.precision,
+                batch=options.batch,
+                threads=options.threads,
+                frequency_hz=frequency_hz,
+                allow_uncovered=options.allow_uncovered,
+            )
+            row = asdict(result)
+            if not layers:
+                del row["layers"]
+            rows.append(row)
+    return rows

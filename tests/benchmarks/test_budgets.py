@@ -1,0 +1,38 @@
+"""The budgets of the command, timed as a user meets them: whole processes, warm caches."""
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PRESAGE = Path(sys.executable).with_name("presage")
+FOUR_DEVICES = ["stm32h7a3", "ascend310b1", "epyc-9v45", "jh7110"]
+
+
+def presage(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess:
+    return subprocess.run([PRESAGE, *arguments], check=True, capture_output=True, cwd=folder)
+
+
+@pytest.mark.benchmark(group="command", min_rounds=5)
+def test_help_answers_within_half_a_second(benchmark):
+    benchmark(presage, "--help")
+    assert benchmark.stats.stats.median < 0.5
+
+
+@pytest.mark.benchmark(group="command", min_rounds=5)
+def test_predicting_resnet50_on_four_devices_takes_two_seconds_and_400_megabytes(benchmark):
+    options = [word for device in FOUR_DEVICES for word in ("--on", device)]
+    benchmark(presage, "predict", "resnet50", *options)
+    assert benchmark.stats.stats.median < 2.0
+    peak_bytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    benchmark.extra_info["peak_bytes"] = peak_bytes
+    assert peak_bytes < 400e6
+
+
+@pytest.mark.benchmark(group="command", min_rounds=3)
+def test_running_the_default_scenario_takes_five_seconds(benchmark, tmp_path):
+    benchmark(presage, "run", str(ROOT / "scenarios/village_clinic.toml"), "--output", str(tmp_path))
+    assert benchmark.stats.stats.median < 5.0
