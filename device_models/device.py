@@ -1,0 +1,297 @@
+"""Devices: one TOML file each, every figure with its source; a core, memories, power and overheads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from device_models.cores import Core, load_core
+from device_models.figures import Figure, Sourced, read_toml, source_faults, tidy
+from device_models.quantities import (
+    Bytes,
+    BytesPerCycle,
+    BytesPerSecond,
+    Cycles,
+    CyclesPerElement,
+    Hertz,
+    Joules,
+    JoulesPerByte,
+    JoulesPerCycle,
+    JoulesPerMac,
+    MacsPerCycle,
+    Seconds,
+    Watts,
+    faults_of,
+)
+from workloads.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Kind = Literal["weights", "activations"]
+
+
+class Clock(Sourced):
+    """The clock of the cores: nominal, and the range of operating points."""
+
+    frequency: Figure[Hertz]
+    minimum: Figure[Hertz]
+    maximum: Figure[Hertz]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Clock:
+        if not 0 < self.minimum.value <= self.frequency.value <= self.maximum.value:
+            raise ValueError("expected 0 < minimum <= frequency <= maximum")
+        return self
+
+
+class Compute(Sourced):
+    """Cores and what one of them does per cycle at best."""
+
+    cores: Figure[int]
+    int8_peak: Figure[MacsPerCycle]
+
+    @field_validator("cores", mode="after")
+    @classmethod
+    def _some(cls, cores: Figure[int]) -> Figure[int]:
+        if cores.value < 1:
+            raise ValueError(f"{cores.value} is not a number of cores; expected at least 1")
+        return cores
+
+
+class MemoryLevel(Sourced):
+    """One level: a cache, or with ``holds`` the home of weights or activations.
+
+    Parameters
+    ----------
+    bandwidth, bytes_per_cycle
+        What one core reads from here: independent of the core's clock, or in step with it; absent means no cost.
+    write_bandwidth
+        What one core writes to here, where it differs from reading.
+    total_bandwidth
+        What all cores together get; absent for a memory of each core's own.
+    latency
+        Of the first access. [s]
+    line
+        Smallest transfer. [B]
+    """
+
+    size: Figure[Bytes]
+    bandwidth: Figure[BytesPerSecond] | None = None
+    bytes_per_cycle: Figure[BytesPerCycle] | None = None
+    write_bandwidth: Figure[BytesPerSecond] | None = None
+    total_bandwidth: Figure[BytesPerSecond] | None = None
+    latency: Figure[Seconds] | None = None
+    line: Figure[Bytes] | None = None
+    holds: tuple[Kind, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_bandwidth(self) -> MemoryLevel:
+        if self.bandwidth is not None and self.bytes_per_cycle is not None:
+            raise ValueError("bandwidth and bytes_per_cycle exclude each other; keep one")
+        return self
+
+    def read_bytes_per_s(self, frequency_hz: float) -> float | None:
+        """Return what one core reads from here; None when it costs nothing. [B/s]"""
+        if self.bytes_per_cycle is not None:
+            return self.bytes_per_cycle.value * frequency_hz
+        return None if self.bandwidth is None else self.bandwidth.value
+
+
+class Power(Sourced):
+    """Power and energy, by what is known: per cycle, per board, or per operation.
+
+    Parameters
+    ----------
+    idle
+        Waiting for work, powered. [W]
+    sleep
+        The deepest state that keeps the memory. [W]
+    wake, wake_time
+        Energy and time from sleep to active. [J], [s]
+    per_cycle
+        While running, at the nominal operating point, everything included. [J/cycle]
+    active, active_all
+        The whole board with one core busy, and with all busy. [W]
+    per_mac, per_byte
+        Added to idle power: of the products, and of the outermost memory. [J/MAC], [J/B]
+    """
+
+    idle: Figure[Watts]
+    sleep: Figure[Watts] | None = None
+    wake: Figure[Joules] | None = None
+    wake_time: Figure[Seconds] | None = None
+    per_cycle: Figure[JoulesPerCycle] | None = None
+    active: Figure[Watts] | None = None
+    active_all: Figure[Watts] | None = None
+    per_mac: Figure[JoulesPerMac] | None = None
+    per_byte: Figure[JoulesPerByte] | None = None
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Power:
+        known = [self.per_cycle is not None, self.active is not None, self.per_mac is not None]
+        if sum(known) != 1:
+            raise ValueError("expected exactly one of per_cycle, active and per_mac beside idle")
+        if (self.active is None) != (self.active_all is None):
+            raise ValueError("active and active_all belong together")
+        return self
+
+
+class Overhead(Sourced):
+    """Costs that no Program shows.
+
+    Parameters
+    ----------
+    layer
+        Calling one layer's kernel. [cycle]
+    launch
+        Starting one kernel, independent of the clock. [s]
+    fork_join
+        Splitting one layer over threads and waiting for all. [s]
+    """
+
+    layer: Figure[Cycles] | None = None
+    launch: Figure[Seconds] | None = None
+    fork_join: Figure[Seconds] | None = None
+
+
+class Measured(Sourced):
+    """A measured row: a test of the predictions, never an input."""
+
+    model: str
+    runtime: str
+    precision: str = "int8"
+    threads: int = 1
+    latency: Figure[Seconds] | None = None
+    energy: Figure[Joules] | None = None
+
+
+class DeviceFile(Sourced):
+    """The tables of a device file; ``operators`` are cycles per output element where no kernel is generated."""
+
+    schema_version: int = Field(alias="schema")
+    title: str
+    core: str
+    aliases: tuple[str, ...] = ()
+    clock: Clock
+    compute: Compute
+    memory: dict[str, MemoryLevel] = Field(min_length=1)
+    power: Power
+    overhead: Overhead
+    operators: dict[str, Figure[CyclesPerElement]] = Field(default_factory=dict)
+    measured: tuple[Measured, ...] = ()
+    sources: dict[str, str]
+
+    @field_validator("memory", mode="after")
+    @classmethod
+    def _homes(cls, memory: dict[str, MemoryLevel]) -> dict[str, MemoryLevel]:
+        held = {kind for level in memory.values() for kind in level.holds}
+        if missing := {"weights", "activations"} - held:
+            raise ValueError(f"no level holds {' or '.join(sorted(missing))}")
+        return memory
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """A device: the tables of its file, its core, and the figures that follow.
+
+    Parameters
+    ----------
+    memory
+        Levels, nearest to the core first.
+    operators
+        Cycles per output element of operators without a generated kernel, by operator name.
+    """
+
+    name: str
+    title: str
+    aliases: tuple[str, ...]
+    core: Core
+    clock: Clock
+    compute: Compute
+    memory: Mapping[str, MemoryLevel]
+    power: Power
+    overhead: Overhead
+    operators: Mapping[str, Figure[float]]
+    measured: tuple[Measured, ...] = field(repr=False)
+    sources: Mapping[str, str] = field(repr=False)
+
+    @property
+    def cores(self) -> int:
+        """Number of cores."""
+        return self.compute.cores.value
+
+    @property
+    def frequency_hz(self) -> float:
+        """Nominal clock. [Hz]"""
+        return self.clock.frequency.value
+
+    @property
+    def peak_macs_per_s(self) -> float:
+        """Best int8 rate of all cores at the nominal clock. [MAC/s]"""
+        return self.compute.int8_peak.value * self.cores * self.frequency_hz
+
+    @property
+    def memory_bytes_per_s(self) -> float:
+        """What one core reads from the outermost memory. [B/s]"""
+        rates = [level.read_bytes_per_s(self.frequency_hz) for level in self.memory.values()]
+        return next((rate for rate in reversed(rates) if rate is not None), float("inf"))
+
+    def capacity_bytes(self, kind: Kind) -> float:
+        """Size of the largest memory that holds weights or activations. [B]"""
+        return max(level.size.value for level in self.memory.values() if kind in level.holds)
+
+
+def device_names() -> tuple[str, ...]:
+    """Return the names of the devices in the catalogue."""
+    folder = files("device_models") / "catalog"
+    return tuple(sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")))
+
+
+@cache
+def load_device(name_or_path: str) -> Device:
+    """Return a device of the catalogue by name or alias, or the device file at a path ending in ``.toml``.
+
+    Raises
+    ------
+    InputError
+        There is no such device, or its file is wrong; with every fault.
+    """
+    if name_or_path.endswith(".toml"):
+        return read_device(Path(name_or_path))
+    catalog = Path(str(files("device_models") / "catalog"))
+    if name_or_path not in device_names():
+        raise InputError("device", [f"{name_or_path!r} is unknown; {did_you_mean(name_or_path, device_names())}"])
+    return read_device(catalog / f"{name_or_path}.toml")
+
+
+def read_device(path: Path) -> Device:
+    """Return the device that a file describes.
+
+    Raises
+    ------
+    InputError
+        With every fault of the file.
+    """
+    table = read_toml(path)
+    try:
+        checked = DeviceFile.model_validate(table)
+    except ValidationError as error:
+        raise InputError(path, tidy(faults_of(error, DeviceFile))) from None
+    faults = source_faults([checked], checked.sources)
+    core = None
+    try:
+        core = load_core(str(path.parent / checked.core) if checked.core.endswith(".toml") else checked.core)
+    except InputError as error:
+        faults += [f"core: {problem}" for problem in error.problems]
+    if core is None or faults:
+        raise InputError(path, faults)
+    return Device(
+        path.stem, checked.title, checked.aliases, core, checked.clock, checked.compute, checked.memory, checked.power,
+        checked.overhead, checked.operators, checked.measured, checked.sources,
+    )  # fmt: skip
