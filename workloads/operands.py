@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from workloads.operators import (
+    NO_CLAMP,
+    Activation,
+    Add,
+    Clamp,
+    Concat,
+    Conv2d,
+    DepthwiseConv2d,
+    FullyConnected,
+    MatMul,
+    Mul,
+    Pool2d,
+)
+
 if TYPE_CHECKING:
-    from workloads.tensor import Array
+    from workloads.graph import Graph, Layer
+    from workloads.operators import Operator
+    from workloads.tensor import Array, Quantization, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +48,10 @@ class Operands:
         Of the weights, 0 when symmetric.
     bias
         int32 (or int64), one per output channel; None means no bias.
+    scales
+        float64, real factors from accumulator to output, where a runtime does not compute them in float64; else None.
+    dtype
+        Of the output.
     """
 
     input_scales: tuple[float, ...]
@@ -41,3 +64,114 @@ class Operands:
     weight_scales: Array | None = None
     weight_zero_point: int = 0
     bias: Array | None = None
+    scales: Array | None = None
+    dtype: str = "int8"
+
+
+def operands(graph: Graph, layer: Layer) -> Operands:
+    """Collect the integer constants of a quantised layer.
+
+    Raises
+    ------
+    ValueError
+        A tensor of the layer has no quantisation, or one that integer kernels cannot take; the message names it.
+    """
+    output = graph[layer.outputs[0]]
+    activations = [graph[name] for name in layer.inputs[: activation_count(layer)]]
+    pairs = [_per_tensor(tensor) for tensor in activations]
+    output_scale, output_zero_point = _per_tensor(output)
+    low, high = integer_clamp(clamp_of(layer.operator), output, half_even=graph.arithmetic == "onnxruntime")
+    constants = Operands(
+        tuple(scale for scale, _ in pairs), tuple(zero_point for _, zero_point in pairs),
+        output_scale, output_zero_point, low, high, weight_scales=np.empty(0), dtype=output.dtype,
+        scales=_float32_product(graph, layer),
+    )  # fmt: skip
+    return constants if not has_weights(layer.operator) else _with_weights(constants, graph, layer)
+
+
+def has_weights(operator: Operator) -> bool:
+    """Whether the second input holds weights, and the third the bias."""
+    return isinstance(operator, Conv2d | DepthwiseConv2d | FullyConnected)
+
+
+def activation_count(layer: Layer) -> int:
+    """Return how many leading inputs of a layer are values (the others are weights, bias or parameters)."""
+    match layer.operator:
+        case Add() | Mul() | MatMul():
+            return 2
+        case Concat():
+            return len(layer.inputs)
+    return 1
+
+
+def clamp_of(operator: Operator) -> Clamp:
+    """Return the bounds on an operator's real output."""
+    match operator:
+        case Conv2d() | DepthwiseConv2d() | FullyConnected() | Add() | Mul() | Pool2d():
+            return operator.activation
+        case Activation(clamp=clamp):
+            return clamp
+    return NO_CLAMP
+
+
+def integer_clamp(clamp: Clamp, tensor: Tensor, *, half_even: bool = False) -> tuple[int, int]:
+    """Return the bounds of ``clamp`` in integers of ``tensor``; ties away from zero (TFLite) or to even."""
+    limits = np.iinfo(tensor.dtype)
+    scale, zero_point = _per_tensor(tensor)
+
+    def bound(real: float, limit: int) -> int:
+        if math.isinf(real):
+            return limit
+        ratio = float(np.float32(real) / np.float32(scale))
+        rounded = round(ratio) if half_even else math.copysign(math.floor(abs(ratio) + 0.5), ratio)
+        return int(min(max(rounded + zero_point, limits.min), limits.max))
+
+    return bound(clamp.low, int(limits.min)), bound(clamp.high, int(limits.max))
+
+
+def _quantization(tensor: Tensor) -> Quantization:
+    if tensor.quantization is None:
+        raise ValueError(f"tensor {tensor.name!r} ({tensor.dtype}) has no quantisation parameters")
+    return tensor.quantization
+
+
+def _per_tensor(tensor: Tensor) -> tuple[float, int]:
+    quantization = _quantization(tensor)
+    if quantization.scale.size != 1:
+        raise ValueError(f"tensor {tensor.name!r} is quantised per channel; integer kernels take it per tensor")
+    return float(quantization.scale.ravel()[0]), int(quantization.zero_point.ravel()[0])
+
+
+def _with_weights(constants: Operands, graph: Graph, layer: Layer) -> Operands:
+    from dataclasses import replace
+
+    weights = graph[layer.inputs[1]]
+    quantization = _quantization(weights)
+    channels = weights.shape[3 if isinstance(layer.operator, DepthwiseConv2d) else 0]
+    zero_points = np.unique(quantization.zero_point)
+    if zero_points.size != 1:
+        raise ValueError(f"weights {weights.name!r} have different zero points per channel: {zero_points.tolist()}")
+    return replace(
+        constants,
+        weights=weights.materialize(),
+        weight_scales=np.broadcast_to(quantization.scale.astype(np.float64).ravel(), (channels,)).copy(),
+        weight_zero_point=int(zero_points[0]),
+        bias=graph[layer.inputs[2]].materialize() if len(layer.inputs) > 2 else None,
+    )
+
+
+def _float32_product(graph: Graph, layer: Layer) -> Array | None:
+    """Return the factors of the layers for which TFLite multiplies the input scales in float32, else None.
+
+    tensorflow@lite/kernels/kernel_util.cc, GetQuantizedConvolutionMultipler (per tensor); lite/kernels/mul.cc, Prepare.
+    """
+    if graph.arithmetic != "litert" or not isinstance(layer.operator, FullyConnected | MatMul | Mul):
+        return None
+    scales = [_quantization(graph[name]).scale.astype(np.float32) for name in layer.inputs[:2]]
+    output = np.float32(_per_tensor(graph[layer.outputs[0]])[0])
+    if any(scale.size != 1 for scale in scales):
+        return None
+    product = scales[0].ravel() * scales[1].ravel()
+    if isinstance(layer.operator, Mul):
+        return (product / output).astype(np.float64)
+    return np.asarray(product.astype(np.float64) / np.float64(output))
