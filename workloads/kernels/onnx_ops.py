@@ -74,7 +74,7 @@ def average_pool(x: Array, operator: Pool2d, output_shape: tuple[int, ...], oper
 
 
 def softmax(x: Array, operands: Operands) -> Array:
-    """QLinearSoftmax over the last axis: a table of float32 exponentials, summed in order, divided, rounded half to even.
+    """QLinearSoftmax over the last axis: a table of float32 exponentials, summed in order, divided, half to even.
 
     Rows of one element are left to overflow by onnxruntime; here they give the largest value.
     """

@@ -1,0 +1,1 @@
+"""Published network architectures as functions that return a Graph with seeded weights."""
