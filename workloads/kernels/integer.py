@@ -5,18 +5,24 @@ Every function takes (inputs..., operands, operator, profile) and returns an arr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workloads.arithmetic import FIXED_POINT, effective_scales, quantize_multiplier, requantize, requantize_fixed
-from workloads.kernels import pooling, products
-from workloads.kernels.shapes import convolution_size, pad_image, pool_size
+from workloads.kernels import floating, movement, onnx_ops, pooling, products
+from workloads.kernels.movement import pad_image
+from workloads.kernels.softmax import softmax_parameters, softmax_rows
+from workloads.shapes import windows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from workloads.operands import Operands
     from workloads.operators import (
         Add,
+        Concat,
         Conv2d,
         DepthwiseConv2d,
         FullyConnected,
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
         Mul,
         Operator,
         Pool2d,
+        Softmax,
     )
     from workloads.tensor import Array
 
@@ -60,7 +67,7 @@ def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: str) -> Arra
 def conv2d_sums(x: Array, operands: Operands, operator: Conv2d) -> Array:
     """Return the int32 sums of a convolution, before bias and requantisation."""
     weights = _weights(operands)
-    height, width = convolution_size(x.shape, weights.shape, operator)
+    height, width = _size(x, (weights.shape[1], weights.shape[2]), operator)
     image = pad_image(centered(x, operands.input_zero_points[0]), operator.padding)
     block = min(max(products.PATCH_BYTES // (2 * max(weights[0].size, 1)), 4), max(height * width, 1))
     sums = products.convolution(
@@ -77,7 +84,7 @@ def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, pr
 def depthwise_conv2d_sums(x: Array, operands: Operands, operator: DepthwiseConv2d) -> Array:
     """Return the int32 sums of a depthwise convolution, before bias and requantisation."""
     weights = _weights(operands)
-    height, width = convolution_size(x.shape, weights.shape, operator)
+    height, width = _size(x, (weights.shape[1], weights.shape[2]), operator)
     image = pad_image(centered(x, operands.input_zero_points[0]), operator.padding)
     if operator.multiplier != 1:
         image = np.repeat(image, operator.multiplier, axis=3)
@@ -117,8 +124,10 @@ def add(a: Array, b: Array, operands: Operands, operator: Add, profile: str) -> 
     """Elementwise sum with broadcasting.
 
     Fixed-point profiles shift both inputs left by 20, bring them to twice the larger scale, add and requantise;
-    the float profiles add the scaled inputs in float32.
+    the others add the scaled inputs in float32.
     """
+    if profile == "onnxruntime":
+        return onnx_ops.add(a, b, operands)
     terms = [_difference(x, zero_point) for x, zero_point in zip((a, b), operands.input_zero_points, strict=True)]
     if profile not in FIXED_POINT:
         real = [np.float32(scale) * term for scale, term in zip(operands.input_scales, terms, strict=True)]
@@ -135,18 +144,22 @@ def add(a: Array, b: Array, operands: Operands, operator: Add, profile: str) -> 
 
 def mul(a: Array, b: Array, operands: Operands, operator: Mul, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Elementwise product with broadcasting."""
+    if profile == "onnxruntime":
+        return onnx_ops.mul(a, b, operands)
     first, second = operands.input_zero_points
     return finish(_difference(a, first) * _difference(b, second), operands, profile)
 
 
 def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: str) -> Array:
     """Average or maximum pooling; x (N,H,W,C)."""
-    height, width = pool_size(x.shape, operator)
+    height, width = _size(x, operator.kernel, operator)
     window = (operator.kernel, operator.stride, operator.padding[:2], height, width)
     if operator.kind == "max":
         lowest = operands.input_zero_points[0] if operator.count_padding else np.iinfo(x.dtype).min
         result = pooling.window_maxima(np.ascontiguousarray(x), *window, x.dtype.type(lowest))
         return _follow(result, operands, profile)
+    if profile == "onnxruntime":
+        return onnx_ops.average_pool(x, operator, (x.shape[0], height, width, x.shape[3]), operands)
     zero_point = operands.input_zero_points[0]
     sums, counts = pooling.window_sums(centered(x, zero_point), *window)
     inside = counts[None, :, :, None]
@@ -158,7 +171,10 @@ def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: str) -> Arra
 
 def mean(x: Array, operands: Operands, operator: Mean, profile: str) -> Array:
     """Mean over axes; the fixed-point profiles fold the division into the multiplier, as TFLite's reference does."""
-    axes = tuple(axis % x.ndim for axis in operator.axes)
+    axes = tuple(sorted(axis % x.ndim for axis in operator.axes))
+    if profile == "onnxruntime" and x.ndim == 4 and axes == (1, 2):
+        pooled = onnx_ops.global_average_pool(x, operands)
+        return pooled if operator.keep_dims else pooled[:, 0, 0]
     sums = _difference(x, operands.input_zero_points[0]).sum(axis=axes, keepdims=operator.keep_dims, dtype=np.int32)
     count = int(np.prod([x.shape[axis] for axis in axes]))
     ratio = operands.input_scales[0] / operands.output_scale
@@ -170,6 +186,30 @@ def mean(x: Array, operands: Operands, operator: Mean, profile: str) -> Array:
     multipliers = np.array([(multiplier << reduction) // count], np.int32)
     shifts = np.array([shift - reduction], np.int32)
     return requantize_fixed(sums, multipliers, shifts, *bounds, profile).astype(operands.dtype)
+
+
+def softmax(x: Array, operands: Operands, operator: Softmax, profile: str) -> Array:
+    """Softmax over the last axis; the fixed-point profiles share TFLite's, where the output has the scale 1/256."""
+    if profile == "onnxruntime":
+        return onnx_ops.softmax(x, operands)
+    scale, limits = operands.input_scales[0], np.iinfo(operands.dtype)
+    tflite_output = (operands.output_scale, operands.output_zero_point) == (2.0**-limits.bits, limits.min)
+    if profile not in FIXED_POINT or not tflite_output:
+        return quantize_real(floating.softmax(np.float32(scale) * x.astype(np.float32), operator.beta), operands)
+    parameters = softmax_parameters(operator.beta, scale)
+    rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
+    result = softmax_rows(rows, *parameters, int(limits.min), int(limits.max), limits.bits)
+    return np.asarray(result).reshape(x.shape).astype(operands.dtype)
+
+
+def concat(inputs: Sequence[Array], operands: Operands, operator: Concat, profile: str) -> Array:
+    """Concatenation of integers with different scales: each is requantised to the output's first."""
+    pairs = zip(operands.input_scales, operands.input_zero_points, strict=True)
+    parts = [
+        _follow(x, replace(operands, input_scales=(scale,), input_zero_points=(zero_point,)), profile)
+        for x, (scale, zero_point) in zip(inputs, pairs, strict=True)
+    ]
+    return movement.concat(parts, operator)
 
 
 def rescale(x: Array, operands: Operands, operator: Operator, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
@@ -189,6 +229,12 @@ def quantize_real(real: Array, operands: Operands) -> Array:
     ratio = real.astype(np.float32) / np.float32(operands.output_scale)
     bounded = np.clip(ratio, np.float32(operands.low - zero_point), np.float32(operands.high - zero_point))
     return np.asarray(np.rint(bounded).astype(np.int32) + zero_point, operands.dtype)
+
+
+def _size(x: Array, size: tuple[int, int], operator: Conv2d | DepthwiseConv2d | Pool2d) -> tuple[int, int]:
+    """Return (height, width) of the output."""
+    dilation = getattr(operator, "dilation", (1, 1))
+    return windows((x.shape[1], x.shape[2]), size, operator.stride, operator.padding, dilation)
 
 
 def _difference(values: Array, zero_point: int) -> Array:

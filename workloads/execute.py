@@ -1,0 +1,239 @@
+"""Run a Graph: integer layers bit by bit as a named runtime computes them, float layers in float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workloads.arithmetic import check_profile
+from workloads.errors import InputError
+from workloads.operands import activation_count, operands
+from workloads.operators import (
+    Activation,
+    Add,
+    Concat,
+    Conv2d,
+    DepthwiseConv2d,
+    Dequantize,
+    FullyConnected,
+    MatMul,
+    Mean,
+    Mul,
+    Pad,
+    Pool2d,
+    Quantize,
+    Reshape,
+    Softmax,
+    Transpose,
+    Unmodelled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from workloads.graph import Graph, Layer
+    from workloads.operands import Operands
+    from workloads.tensor import Array, Tensor
+
+INTEGER_TYPES = frozenset({"int8", "uint8", "int16"})
+
+# Measured with ai-edge-litert 2.3.0, reference resolver: the operators that do not round twice.
+LITERT_REFERENCE: dict[type, str] = {FullyConnected: "tflite-single"}
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layer bound to its kernel and constants; ``values`` are the activations it reads."""
+
+    layer: Layer
+    values: tuple[str, ...]
+    compute: Callable[[Sequence[Array]], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A graph ready to run many times: constants made once, a kernel chosen per layer."""
+
+    graph: Graph
+    steps: tuple[Step, ...]
+
+
+def execute(graph: Graph, inputs: Mapping[str, Array], *, profile: str | None = None) -> dict[str, Array]:
+    """Run a graph once and return every activation by name, inputs included.
+
+    Parameters
+    ----------
+    inputs
+        One array per input of the graph, of its shape and type (quantised inputs: raw integers).
+    profile
+        A key of ``workloads.arithmetic.PROFILES`` for all requantisations; without it, the arithmetic of the graph
+        decides per operator ("litert": the reference kernels; "onnxruntime": float32, half to even).
+
+    Raises
+    ------
+    InputError
+        The graph cannot be executed; every layer in the way is listed.
+    ValueError
+        An input is missing, or has another shape or type than the graph declares.
+    """
+    return run(plan(graph, profile=profile), inputs)
+
+
+def plan(graph: Graph, *, profile: str | None = None) -> Plan:
+    """Choose a kernel per layer and make its constants."""
+    if profile is not None:
+        check_profile(profile)
+    unmodelled = [layer for layer in graph.layers if isinstance(layer.operator, Unmodelled)]
+    problems = [f"layer {layer.name!r}: operator {layer.op!r} cannot be executed" for layer in unmodelled]
+    if not graph.executable and not problems:
+        problems = ["the network is known by its shapes only: it has no weights to execute"]
+    if problems:
+        raise InputError(graph.name, problems)
+    return Plan(graph, tuple(_step(graph, layer, profile) for layer in graph.layers))
+
+
+def run(prepared: Plan, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a plan on one set of inputs and return every activation by name."""
+    graph = prepared.graph
+    values = {name: _checked(graph[name], inputs) for name in graph.inputs}
+    for step in prepared.steps:
+        name = step.layer.outputs[0]
+        result = step.compute([values[value] for value in step.values])
+        if result.shape != graph[name].shape:
+            raise ValueError(f"layer {step.layer.name!r} gives shape {result.shape}, declared {graph[name].shape}")
+        values[name] = result
+    return values
+
+
+def layer_profile(graph: Graph, layer: Layer, profile: str | None = None) -> str:
+    """Return the requantisation profile of one layer: the given one, or what the graph's arithmetic says."""
+    if profile is not None:
+        return profile
+    if graph.arithmetic == "onnxruntime":
+        return "onnxruntime"
+    return LITERT_REFERENCE.get(type(layer.operator), "tflite-double")
+
+
+def is_quantized(tensor: Tensor) -> bool:
+    """Whether a tensor holds quantised integers."""
+    return tensor.dtype in INTEGER_TYPES and tensor.quantization is not None
+
+
+def _checked(tensor: Tensor, inputs: Mapping[str, Array]) -> Array:
+    if tensor.name not in inputs:
+        raise ValueError(f"input {tensor.name!r} is missing")
+    array = np.asarray(inputs[tensor.name])
+    if array.shape != tensor.shape or array.dtype.name != tensor.dtype:
+        found = f"{array.dtype.name} {array.shape}"
+        raise ValueError(f"input {tensor.name!r} is {found}, expected {tensor.dtype} {tensor.shape}")
+    return array
+
+
+def _step(graph: Graph, layer: Layer, profile: str | None) -> Step:
+    """Bind a layer to its kernel; constant inputs are bound too, so that only activations remain."""
+    compute = _kernel(graph, layer, profile)
+    used = layer.inputs[: activation_count(layer)] if is_quantized(graph[layer.outputs[0]]) else layer.inputs
+    constants = {name: graph[name].materialize() for name in used if graph[name].is_constant}
+    values = tuple(name for name in used if name not in constants)
+    if not constants:
+        return Step(layer, values, compute)
+
+    def with_constants(arrays: Sequence[Array]) -> Array:
+        found = dict(zip(values, arrays, strict=True)) | constants
+        return compute([found[name] for name in used])
+
+    return Step(layer, values, with_constants)
+
+
+def _kernel(graph: Graph, layer: Layer, profile: str | None) -> Callable[[Sequence[Array]], Array]:
+    """Return a function from a layer's inputs to its output."""
+    x, y = graph[layer.inputs[0]], graph[layer.outputs[0]]
+    if (moved := _movement(graph, layer)) is not None:
+        return moved
+    match layer.operator:
+        case Quantize() if not is_quantized(x):
+            return partial(_quantize, y, graph.arithmetic == "onnxruntime")
+        case Dequantize():
+            return partial(_dequantize, x)
+    if is_quantized(y):
+        return _integer(layer, operands(graph, layer), layer_profile(graph, layer, profile))
+    from workloads.kernels import floating
+
+    return partial(floating.compute, operator=layer.operator)
+
+
+def _movement(graph: Graph, layer: Layer) -> Callable[[Sequence[Array]], Array] | None:
+    """Return the kernel of a layer that only moves elements, None for the others."""
+    from workloads.kernels import movement
+
+    y = graph[layer.outputs[0]]
+    match layer.operator:
+        case Reshape():
+            return lambda inputs: movement.reshape(inputs[0], y.shape)
+        case Transpose() as transpose:
+            return lambda inputs: movement.transpose(inputs[0], transpose)
+        case Pad() as pad:
+            return lambda inputs: movement.pad(inputs[0], pad, pad_value(pad, y))
+        case Concat() as concat if _all_alike([graph[name] for name in (*layer.inputs, *layer.outputs)]):
+            return lambda inputs: movement.concat(inputs, concat)
+    return None
+
+
+def pad_value(operator: Pad, output: Tensor) -> float:
+    """Return the padding value in the element type of ``output``."""
+    if not is_quantized(output) or output.quantization is None:
+        return operator.value
+    limits = np.iinfo(output.dtype)
+    scale, zero_point = float(output.quantization.scale.ravel()[0]), int(output.quantization.zero_point.ravel()[0])
+    return int(min(max(round(operator.value / scale) + zero_point, limits.min), limits.max))
+
+
+def _all_alike(tensors: Sequence[Tensor]) -> bool:
+    """Whether quantised tensors share scale and zero point, so that their integers can be mixed."""
+    if not all(is_quantized(tensor) for tensor in tensors):
+        return True
+    return len({
+        (float(tensor.quantization.scale.ravel()[0]), int(tensor.quantization.zero_point.ravel()[0]))
+        for tensor in tensors
+        if tensor.quantization is not None
+    }) == 1  # fmt: skip
+
+
+def _integer(layer: Layer, constants: Operands, profile: str) -> Callable[[Sequence[Array]], Array]:
+    """Return the integer kernel of a quantised layer, bound to its constants."""
+    from workloads.kernels import integer
+
+    match layer.operator:
+        case Concat() as concat:
+            return lambda inputs: integer.concat(inputs, constants, concat, profile)
+        case Add() | Mul() | MatMul() as binary:
+            two: Callable[..., Array] = {Add: integer.add, Mul: integer.mul, MatMul: integer.matmul}[type(binary)]
+            return lambda inputs: two(inputs[0], inputs[1], constants, binary, profile)
+        case Quantize() | Activation() as unary:
+            return lambda inputs: integer.rescale(inputs[0], constants, unary, profile)
+        case Conv2d() | DepthwiseConv2d() | FullyConnected() | Pool2d() | Mean() | Softmax() as unary:
+            one: Callable[..., Array] = {
+                Conv2d: integer.conv2d, DepthwiseConv2d: integer.depthwise_conv2d, Pool2d: integer.pool2d,
+                FullyConnected: integer.fully_connected, Mean: integer.mean, Softmax: integer.softmax,
+            }[type(unary)]  # fmt: skip
+            return lambda inputs: one(inputs[0], constants, unary, profile)
+    raise InputError(layer.name, [f"operator {layer.op!r} has no integer kernel; fold it before quantising"])
+
+
+def _quantize(tensor: Tensor, half_even: bool, inputs: Sequence[Array]) -> Array:
+    from workloads.kernels.conversion import quantize
+
+    if tensor.quantization is None:
+        raise ValueError(f"tensor {tensor.name!r} has no quantisation parameters")
+    return quantize(inputs[0], tensor.quantization, tensor.dtype, half_even=half_even)
+
+
+def _dequantize(tensor: Tensor, inputs: Sequence[Array]) -> Array:
+    from workloads.kernels.conversion import dequantize
+
+    if tensor.quantization is None:
+        raise ValueError(f"tensor {tensor.name!r} has no quantisation parameters")
+    return dequantize(inputs[0], tensor.quantization)
