@@ -1,0 +1,126 @@
+"""Figures as inline SVG: a common look, text that follows the page's colors, nothing fetched, same bytes each time."""
+
+from __future__ import annotations
+
+import io
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from reports.formats import prefix_power, prefixed_unit, trimmed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_IN = 9.2
+# Two colors no plot uses, so that they can be handed over to the page's style.
+_INK, _LINE = "#1b1b1c", "#d3d3d4"
+_STYLE: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.titleweight": "bold",
+    "axes.titlelocation": "left", "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK,
+    "ytick.color": _INK, "axes.edgecolor": _LINE, "grid.color": _LINE, "axes.grid": True, "axes.axisbelow": True,
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "figure.facecolor": "none",
+    "axes.facecolor": "none", "savefig.facecolor": "none", "svg.fonttype": "none", "text.parse_math": False,
+    "xtick.minor.size": 0, "ytick.minor.size": 0, "grid.linewidth": 0.6, "lines.linewidth": 1.8,
+    "hatch.linewidth": 0.8,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the report: ``svg`` is safe markup, everything else plain text."""
+
+    title: str
+    caption: str
+    alt: str
+    svg: str
+
+
+@contextmanager
+def drawing(name: str) -> Iterator[None]:
+    """Use the report's look while a figure is made; ``name`` keeps the SVG's inner references apart."""
+    import matplotlib
+
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        yield
+
+
+def grid(
+    rows: int, columns: int, height_in: float, *, sharex: bool | str = False, sharey: bool | str = False
+) -> tuple[Figure, list[Axes]]:
+    """Figure of the report's width with so many axes, row by row."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    return figure, [axis for row in axes for axis in row]
+
+
+def tidy(axes: list[Axes], used: int) -> list[Axes]:
+    """Take away the axes of a grid that hold nothing."""
+    for axis in axes[used:]:
+        axis.remove()
+    return axes[:used]
+
+
+def legend_below(figure: Figure, handles: list[Any], labels: list[str]) -> None:
+    """One legend for all axes, under the figure where it covers no data."""
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
+
+
+def unit_ticks(unit: str) -> Any:
+    """Tick labels of SI values with prefix and unit: "5 ms"."""
+    from matplotlib.ticker import FuncFormatter
+
+    def label(value: float, _: int | None) -> str:
+        if abs(value) < 1e-18:
+            return f"0 {unit}"
+        power = prefix_power(value)
+        return f"{trimmed(value / 10.0**power, 3)} {prefixed_unit(power, unit)}"
+
+    return FuncFormatter(label)
+
+
+def log_axis(axis: Any, unit: str) -> None:
+    """Make an x or y axis logarithmic with labels at decades, or at 1-2-5 within few decades."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    low, high = axis.get_view_interval()
+    few = high / low < 300
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=12))
+    axis.set_major_formatter(unit_ticks(unit))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def svg_text(figure: Figure) -> str:
+    """Markup of a figure for use inside a page."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _inline(buffer.getvalue())
+
+
+def _inline(text: str) -> str:
+    """Cut what only a free-standing file needs, round coordinates, and let the page choose the colors of text."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<style type=\"text/css\">.*?</style>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<g id=\"[^\"]*\"", "<g", text)
+    head, _, body = text.partition(">")
+    box = re.search(r"viewBox=\"[^\"]*\"", head)
+    head = f'<svg {box.group() if box else ""} aria-hidden="true" focusable="false"'
+    text = f"{head}>{body}"
+    text = re.sub(r"\b(d|x|y|points|transform)=\"[^\"]*\"", lambda found: _rounded(found.group()), text)
+    text = text.replace(_INK, "currentColor").replace(_LINE, "var(--line)")
+    text = text.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    return re.sub(r"\n\s*", "\n", text).strip()
+
+
+def _rounded(attribute: str) -> str:
+    return re.sub(r"(\d\.\d{2})\d+", r"\1", attribute)

@@ -1,0 +1,132 @@
+"""Plots of networks on devices: the roofline with every layer, and the layers that take the time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports.canvas import Plot, drawing, grid, legend_below, log_axis, svg_text, tidy, unit_ticks
+from reports.formats import band, engineering, percent
+from reports.palette import bound_colors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from reports.record import LayerRow, ModelRow, Record
+
+LONGEST = 16
+
+
+def plots(record: Record) -> list[Plot]:
+    """A roofline over all devices, then the layers of each model on each device."""
+    rows = distinct(record)
+    return [plot for plot in (roofline(rows), *(layers(row) for row in rows)) if plot]
+
+
+def distinct(record: Record) -> list[ModelRow]:
+    """Return the rows with layers, once for each model, device, runtime and precision."""
+    keyed = {(row.model, row.device, row.runtime, row.precision): row for row in record.models if row.layers}
+    return list(keyed.values())
+
+
+def roofline(rows: list[ModelRow]) -> Plot | None:
+    """Rate of every layer over its arithmetic intensity, under the limits of its device."""
+    shown = [row for row in rows if row.peak_macs_per_s > 0 and row.memory_bytes_per_s > 0 and _points(row)]
+    if not shown:
+        return None
+    colors = bound_colors([layer.bound for row in shown for layer in row.layers])
+    with drawing("roofline"):
+        columns = min(3, len(shown))
+        lines = -(-len(shown) // columns)
+        figure, axes = grid(lines, columns, 0.7 + 2.7 * lines)
+        for axis, row in zip(tidy(axes, len(shown)), shown, strict=True):
+            _roofline_axis(axis, row, colors)
+        present = [bound for bound in colors if any(layer.bound == bound for row in shown for layer in _points(row))]
+        handles = [_dot(colors[bound]) for bound in present]
+        legend_below(figure, handles, [f"bound by {bound}" for bound in present])
+        figure.supylabel("rate", fontsize=9)
+        figure.supxlabel("arithmetic intensity [MAC per byte moved]", fontsize=9)
+        svg = svg_text(figure)
+    caption = (
+        "Each dot is a layer, its area the share of the time it takes; the line is the limit that peak rate and memory "
+        "bandwidth set. Layers without multiply-accumulates are not shown."
+    )
+    words = [
+        f"{row.model} on {row.device}: peak {engineering(row.peak_macs_per_s, 'MAC/s')}, "
+        f"memory {engineering(row.memory_bytes_per_s, 'B/s')}, "
+        f"reached {engineering(row.macs / row.latency_s if row.latency_s else 0.0, 'MAC/s')}"
+        for row in shown
+    ]
+    return Plot("Roofline", caption, f"Roofline. {'; '.join(words)}.", svg)
+
+
+def _points(row: ModelRow) -> list[LayerRow]:
+    return [layer for layer in row.layers if layer.macs > 0 and layer.bytes > 0 and layer.latency_s > 0]
+
+
+def _dot(color: str) -> object:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="none", marker="o", color=color)
+
+
+def _roofline_axis(axis: Axes, row: ModelRow, colors: dict[str, str]) -> None:
+    points = _points(row)
+    total_s = sum(layer.latency_s for layer in row.layers)
+    ridge = row.peak_macs_per_s / row.memory_bytes_per_s
+    intensities = [layer.macs / layer.bytes for layer in points]
+    left, right = min(*intensities, ridge) / 3, max(*intensities, ridge) * 3
+    limit = [min(row.peak_macs_per_s, x * row.memory_bytes_per_s) for x in (left, ridge, right)]
+    axis.plot([left, ridge, right], limit, color="#8a8a8a", linewidth=1.5, zorder=1)
+    rates = [layer.macs / layer.latency_s for layer in points]
+    areas = [14 + 220 * layer.latency_s / total_s for layer in points]
+    axis.scatter(intensities, rates, s=areas, c=[colors[x.bound] for x in points], alpha=0.75, linewidths=0, zorder=2)
+    bottom = min(*rates, *limit) / 3
+    axis.set(xlim=(left, right), ylim=(bottom, row.peak_macs_per_s * 3), title=f"{row.device}\n{row.model}")
+    log_axis(axis.xaxis, "")
+    log_axis(axis.yaxis, "MAC/s")
+    peak = f"peak {engineering(row.peak_macs_per_s, 'MAC/s')}"
+    axis.annotate(
+        peak, (right, row.peak_macs_per_s), xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=8
+    )
+
+
+def layers(row: ModelRow) -> Plot:
+    """Time of the longest layers as bars, colored by what binds them; the rest as one bar."""
+    colors = bound_colors([layer.bound for layer in row.layers])
+    ordered = sorted(row.layers, key=lambda layer: -layer.latency_s)
+    shown, rest = ordered[:LONGEST], ordered[LONGEST:]
+    # The longest are shown in the order in which they run.
+    shown = [layer for layer in row.layers if layer in shown]
+    total_s = sum(layer.latency_s for layer in row.layers)
+    with drawing(f"layers {row.model} {row.device} {row.runtime} {row.precision}"):
+        figure, (axis,) = grid(1, 1, 0.95 + 0.21 * (len(shown) + bool(rest)))
+        positions = range(len(shown))
+        times_s = [layer.latency_s for layer in shown]
+        axis.barh(positions, times_s, color=[colors[layer.bound] for layer in shown])
+        names = [_short(f"{layer.name} ({layer.op})") for layer in shown]
+        if rest:
+            times_s.append(sum(layer.latency_s for layer in rest))
+            axis.barh(len(shown), times_s[-1], color="none", edgecolor="#8a8a8a", linewidth=1)
+            names.append(f"{len(rest)} more layers")
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        for position, time_s in enumerate(times_s):
+            share = percent(time_s / total_s) if total_s else ""
+            text = f"{engineering(time_s, 's')}, {share}"
+            axis.annotate(text, (time_s, position), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axis.set(xlim=(0, 1.2 * max(times_s) or 1), xlabel="latency of the layer")
+        axis.margins(y=0.01)
+        axis.invert_yaxis()
+        axis.grid(visible=False, axis="y")
+        axis.xaxis.set_major_formatter(unit_ticks("s"))
+        bounds = list(dict.fromkeys(layer.bound for layer in shown))
+        legend_below(figure, [_dot(colors[bound]) for bound in bounds], [f"bound by {bound}" for bound in bounds])
+        svg = svg_text(figure)
+    latency = band(row.latency_s, row.latency_low_s, row.latency_high_s, calibrated=row.calibrated)
+    title = f"Layers of {row.model} on {row.device}"
+    longest = ordered[0]
+    alt = f"{title}: {latency}; the longest is {longest.name} with {engineering(longest.latency_s, 's')}."
+    return Plot(title, f"Runtime {row.runtime}, {row.precision}: {latency} in all.", alt, svg)
+
+
+def _short(name: str, limit: int = 46) -> str:
+    return name if len(name) <= limit else f"{name[: limit // 2 - 1]}…{name[-(limit // 2) :]}"
