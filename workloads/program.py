@@ -113,28 +113,35 @@ def walk(body: tuple[Statement, ...], loops: tuple[Loop, ...] = ()) -> Iterator[
             yield statement, loops
 
 
-def _operand_elements(instruction: Instruction, meaning: Meaning) -> tuple[int, tuple[int, ...]]:
+def operand_elements(instruction: Instruction, meaning: Meaning) -> tuple[int, tuple[int, ...]]:
     """Return the elements of the destination and of each source of one execution."""
+    shape = instruction.shape
     match meaning.kind:
         case "copy_block":  # shape: rows, row elements, source stride, destination stride
-            elements = instruction.shape[0] * instruction.shape[1]
-            return elements, (elements,)
+            return shape[0] * shape[1], (shape[0] * shape[1],)
+        case "fill_block":  # shape: rows, row elements, destination stride
+            return shape[0] * shape[1], (1,)
         case "matrix_multiply":  # shape: m, k, n
-            m, k, n = instruction.shape[:3]
+            m, k, n = shape[:3]
             return m * n, (m * k, k * n)
         case "requantize_block":  # shape: rows, columns; sources: accumulators, one parameter word per column
-            rows, columns = instruction.shape[:2]
-            return rows * columns, (rows * columns, columns)
-        case "broadcast_load":
-            return meaning.lanes, (1,)
+            return shape[0] * shape[1], (shape[0] * shape[1], shape[1])
     lanes = instruction.count or meaning.lanes
-    return lanes, (lanes,) * len(instruction.sources)
+    number = len(instruction.sources)
+    match meaning.kind:
+        case "broadcast_load" | "broadcast" | "immediate":
+            return lanes, (1,) * number
+        case "dot":
+            return lanes, (*(lanes * meaning.group,) * 2, lanes)[:number]
+        case "reduce_add":
+            return 1, (lanes, 1)[:number]
+    return lanes, tuple(1 if place in meaning.scalar_sources else lanes for place in range(number))
 
 
 def accesses(instruction: Instruction, isa: InstructionSet) -> tuple[tuple[Address, int, bool], ...]:
     """Return (address, bytes, is_store) of each memory access of one execution of an instruction."""
     meaning = isa.meaning(instruction.op)
-    stored, loaded = _operand_elements(instruction, meaning)
+    stored, loaded = operand_elements(instruction, meaning)
     found: list[tuple[Address, int, bool]] = []
     if isinstance(instruction.destination, Address):
         found.append((instruction.destination, stored * ELEMENT_BYTES[meaning.result], True))

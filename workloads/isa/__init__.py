@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 ELEMENT_BYTES = {
     "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "s64": 8, "u64": 8, "f16": 2, "f32": 4,
 }  # fmt: skip
+_REGISTER = re.compile(r"([a-z_]+)([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ class Meaning:
         The result is clamped to its type instead of wrapped.
     shift
         Right shift of a ``multiply_high``, with ``rounding`` "none" (floor) or "up" (half up).
+    holds
+        Element type the destination register keeps when wider than ``result``: ADDW computes s32, holds s64.
+    scalar_sources
+        Positions of sources that give one element to every lane (vwmacc.vx: 0).
+    zeroing
+        The destination register's bytes beyond the active lanes become zero instead of staying as they were.
+    indices
+        Source lane of each destination lane of a ``permute``; empty when the instruction's ``shape`` gives them.
+    spaces
+        Memory space that each operand must lie in, destination first; "" allows any.
     """
 
     kind: str
@@ -55,14 +67,23 @@ class Meaning:
     saturate: bool = False
     rounding: str = "none"
     shift: int = 0
+    holds: str = ""
+    scalar_sources: tuple[int, ...] = ()
+    zeroing: bool = False
+    indices: tuple[int, ...] = ()
+    spaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RegisterClass:
-    """Registers ``<prefix>0 .. <prefix>count-1`` of ``bytes`` each, consecutive in the register file."""
+    """Registers ``<prefix>0 .. <prefix>count-1`` of ``bytes`` each, consecutive in the register file.
+
+    ``alias`` names the class whose low bytes these registers are (ymm3 is the low half of zmm3).
+    """
 
     count: int
     bytes: int
+    alias: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +107,42 @@ class InstructionSet:
             )
         return self.instructions[mnemonic]
 
+    def register(self, name: str) -> tuple[int, int, int]:
+        """Return (first byte, bytes of the register, end of its class) in the flat register file.
+
+        Raises
+        ------
+        ValueError
+            No class has that prefix, or the class has fewer registers.
+        """
+        match = _REGISTER.fullmatch(name)
+        if match is None or match[1] not in self.registers:
+            raise ValueError(f"{self.name} has no register {name!r}; known prefixes: {', '.join(self.registers)}")
+        prefix, index = match[1], int(match[2])
+        own = self.registers[prefix]
+        if index >= own.count:
+            raise ValueError(f"{self.name} has no register {name!r}; the last is {prefix}{own.count - 1}")
+        storage = self.registers[own.alias] if own.alias else own
+        start = self._class_start(own.alias or prefix)
+        return start + index * storage.bytes, own.bytes, start + storage.count * storage.bytes
+
+    def _class_start(self, prefix: str) -> int:
+        """Return where a class begins; each class that is no alias begins at a multiple of 64 bytes."""
+        start = 0
+        for name, item in self.registers.items():
+            if name == prefix:
+                return start
+            start += 0 if item.alias else -(-item.count * item.bytes // 64) * 64
+        raise KeyError(prefix)
+
+    @property
+    def register_file_bytes(self) -> int:
+        """Size of the flat register file. [B]"""
+        return sum(-(-item.count * item.bytes // 64) * 64 for item in self.registers.values() if not item.alias)
+
+
+_TUPLES = ("sources", "scalar_sources", "indices", "spaces")
+
 
 def _meaning(entry: dict[str, Any], parameters: Mapping[str, int]) -> Meaning:
     """Read one entry; ``lanes = "vlen/8"`` divides a parameter (in bits) by an element width."""
@@ -93,7 +150,7 @@ def _meaning(entry: dict[str, Any], parameters: Mapping[str, int]) -> Meaning:
     if isinstance(lanes := entry.get("lanes"), str):
         parameter, _, divisor = lanes.partition("/")
         entry["lanes"] = parameters[parameter] // int(divisor)
-    return Meaning(**{**entry, "sources": tuple(entry.get("sources", ()))})
+    return Meaning(**{key: tuple(value) if key in _TUPLES else value for key, value in entry.items()})
 
 
 @cache
@@ -114,9 +171,11 @@ def load_isa(name: str, **parameters: int) -> InstructionSet:
     if unknown := set(parameters) - set(table.get("parameters", {})):
         raise ValueError(f"{name} has no parameter {sorted(unknown)}")
     classes = {
-        prefix: RegisterClass(item["count"], values[item["bytes"].partition("/")[0]] // 8)
-        if isinstance(item["bytes"], str)
-        else RegisterClass(item["count"], item["bytes"])
+        prefix: RegisterClass(
+            item["count"],
+            values[item["bytes"].partition("/")[0]] // 8 if isinstance(item["bytes"], str) else item["bytes"],
+            item.get("alias", ""),
+        )
         for prefix, item in table["registers"].items()
     }
     return InstructionSet(

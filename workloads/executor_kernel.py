@@ -1,0 +1,451 @@
+"""The compiled interpreter of encoded Programs: one flat arena holds registers, constants and buffers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from workloads.kernels.jit import kernel
+from workloads.tensor import Array  # noqa: TC001  # the named tuple's annotations are read at run time
+
+# Element types as numbers.
+S8, U8, S16, U16, S32, U32, S64, U64, F16, F32 = range(10)
+
+# Micro-operations. The first group works on any type, lane by lane; the FAST group on aligned lanes of one type.
+(
+    NOTHING, END_LOOP, COPY, ADD, SUBTRACT, MULTIPLY, MULTIPLY_ADD, MULTIPLY_HIGH, MINIMUM, MAXIMUM, AND, OR, XOR,
+    SHIFT_LEFT, SHIFT_RIGHT, SELECT, LESS_THAN, DIVIDE, DOT, REDUCE_ADD, HORIZONTAL_ADD, PERMUTE, CLZ,
+    FLOAT, TO_FLOAT, TO_INTEGER, COPY_BLOCK, FILL_BLOCK, MATRIX_MULTIPLY, REQUANTIZE_BLOCK,
+    COPY_BYTES, COPY_WORDS, COPY_DOUBLES, LOAD_BYTE, DOT_BYTES, DOT_HALVES, ADD_WORDS, MULTIPLY_ADD_WORDS,
+    MULTIPLY_ADD_HALVES, MULTIPLY_ADD_BYTES, EXTEND_BYTES, ADD_WORD_HELD, MULTIPLY_WORD_HELD,
+) = range(43)  # fmt: skip
+
+# Columns of the code.
+(
+    OPCODE, LANES, GROUP, RESULT, HELD, TYPE_A, TYPE_B, TYPE_C, STEP_D, STEP_A, STEP_B, STEP_C, SOURCES, SATURATE,
+    LOW, HIGH, ROUND, SHIFT, INNER, X0, X1, X2, X3, X4, X5,
+) = range(25)  # fmt: skip
+COLUMNS = 25
+
+Int = Any  # a numpy or plain integer
+Float = Any  # a numpy or plain float
+
+_FP19_MASK = 0xFFFFE000
+
+
+class Views(NamedTuple):
+    """Typed views of the one arena."""
+
+    u8: Array
+    i8: Array
+    u16: Array
+    i16: Array
+    u32: Array
+    i32: Array
+    i64: Array
+    f32: Array
+
+
+def views_of(arena: Array) -> Views:
+    """Return typed views of an arena of uint8 whose size is a multiple of 8."""
+    types = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64, np.float32)
+    return Views(*(arena.view(dtype) for dtype in types))
+
+
+@kernel
+def _bytes(v: Views, at: Int, count: Int) -> Int:
+    """Assemble ``count`` little-endian bytes into an int64, unsigned."""
+    value = np.int64(0)
+    for i in range(count):
+        value |= np.int64(v.u8[at + i]) << np.int64(8 * i)
+    return value
+
+
+@kernel
+def _get(v: Views, kind: Int, at: Int) -> Int:
+    """Read an integer of any type at any byte."""
+    if kind == S8:
+        return np.int64(v.i8[at])
+    if kind == U8:
+        return np.int64(v.u8[at])
+    if kind == S32:
+        return np.int64(v.i32[at >> 2]) if at & 3 == 0 else np.int64(np.int32(_bytes(v, at, 4)))
+    if kind == S16:
+        return np.int64(v.i16[at >> 1]) if at & 1 == 0 else np.int64(np.int16(_bytes(v, at, 2)))
+    if kind in (U16, F16):
+        return np.int64(v.u16[at >> 1]) if at & 1 == 0 else _bytes(v, at, 2)
+    if kind in (U32, F32):
+        return np.int64(v.u32[at >> 2]) if at & 3 == 0 else _bytes(v, at, 4)
+    return v.i64[at >> 3] if at & 7 == 0 else _bytes(v, at, 8)
+
+
+@kernel
+def _put(v: Views, kind: Int, at: Int, value: Int) -> None:
+    """Write the low bits of an integer at any byte."""
+    size = np.int64(1) if kind <= U8 else np.int64(2) if kind <= U16 or kind == F16 else np.int64(4)
+    if kind in (S64, U64):
+        size = np.int64(8)
+    if at & (size - 1):
+        for i in range(size):
+            v.u8[at + i] = np.uint8((value >> np.int64(8 * i)) & 255)
+    elif size == 1:
+        v.u8[at] = np.uint8(value & 255)
+    elif size == 2:
+        v.u16[at >> 1] = np.uint16(value & 0xFFFF)
+    elif size == 4:
+        v.u32[at >> 2] = np.uint32(value & 0xFFFFFFFF)
+    else:
+        v.i64[at >> 3] = value
+
+
+@kernel
+def _wrap(kind: Int, value: Int) -> Int:
+    """Keep the bits that the type holds."""
+    if kind == S32:
+        return np.int64(np.int32(value & 0xFFFFFFFF))
+    if kind == S8:
+        return np.int64(np.int8(value & 0xFF))
+    if kind == S16:
+        return np.int64(np.int16(value & 0xFFFF))
+    if kind == U8:
+        return value & 0xFF
+    if kind == U16:
+        return value & 0xFFFF
+    if kind == U32:
+        return value & 0xFFFFFFFF
+    return value
+
+
+@kernel
+def _shift_right(kind: Int, value: Int, amount: Int, rounding: Int) -> Int:
+    """Shift arithmetically (logically for u64); ``rounding`` 1 adds half of the last bit first."""
+    amount = min(max(amount, np.int64(0)), np.int64(63))
+    if amount == 0:
+        return value
+    half = (value >> (amount - 1)) & 1 if rounding else np.int64(0)
+    value = value >> amount
+    if kind == U64:
+        value &= ~(np.int64(-1) << (64 - amount))
+    return value + half
+
+
+@kernel
+def _get_float(v: Views, kind: Int, at: Int) -> Float:
+    """Read a float as float64."""
+    if kind == F32:
+        return np.float64(v.f32[at >> 2])
+    bits = np.int64(v.u16[at >> 1])
+    exponent, fraction = (bits >> 10) & 31, bits & 1023
+    sign = -1.0 if bits & 0x8000 else 1.0
+    if exponent == 31:
+        return sign * np.inf if fraction == 0 else np.nan
+    if exponent == 0:
+        return sign * fraction * 2.0**-24
+    return sign * (1024 + fraction) * 2.0 ** np.float64(exponent - 25)
+
+
+@kernel
+def _put_float(v: Views, kind: Int, at: Int, value: Float) -> None:
+    """Write a float64 rounded half to even."""
+    if kind == F32:
+        v.f32[at >> 2] = np.float32(value)
+        return
+    magnitude, bits = abs(value), np.int64(0x8000) if np.copysign(1.0, value) < 0 else np.int64(0)
+    if np.isnan(value):
+        bits = np.int64(0x7E00)
+    elif magnitude >= 65520.0:
+        bits |= np.int64(0x7C00)
+    elif magnitude < 2.0**-14:
+        bits |= np.int64(np.rint(magnitude * 2.0**24))
+    else:
+        exponent = np.int64(np.floor(np.log2(magnitude)))
+        exponent += np.int64(magnitude >= 2.0 ** np.float64(exponent + 1)) - np.int64(
+            magnitude < 2.0 ** np.float64(exponent)
+        )
+        quanta = np.int64(np.rint(magnitude * 2.0 ** np.float64(10 - exponent)))
+        bits |= ((exponent + 14) << 10) + quanta
+    v.u16[at >> 1] = np.uint16(bits)
+
+
+@kernel
+def _float_lane(inner: Int, a: Float, b: Float, c: Float) -> Float:
+    """Compute one float lane; ``inner`` is the integer opcode of the same name."""
+    if inner == ADD:
+        return a + b
+    if inner == SUBTRACT:
+        return a - b
+    if inner == MULTIPLY:
+        return a * b
+    if inner == MULTIPLY_ADD:
+        return a * b + c
+    if inner == MINIMUM:
+        return min(a, b)
+    if inner == MAXIMUM:
+        return max(a, b)
+    if inner == DIVIDE:
+        return a / b
+    return a
+
+
+@kernel
+def _integer_lane(row: Array, a: Int, b: Int, c: Int) -> Int:
+    """Compute one integer lane in 64 bits, before saturation or wrapping."""
+    opcode = row[OPCODE]
+    if opcode == COPY:
+        return a
+    if opcode == ADD:
+        return a + b
+    if opcode == SUBTRACT:
+        return a - b
+    if opcode == MULTIPLY:
+        return a * b
+    if opcode == MULTIPLY_ADD:
+        return a * b + c
+    if opcode == MULTIPLY_HIGH:
+        return _shift_right(S64, a * b, row[SHIFT], row[ROUND]) + c
+    if opcode == MINIMUM:
+        return min(a, b)
+    if opcode == MAXIMUM:
+        return max(a, b)
+    if opcode == AND:
+        return a & b
+    if opcode == OR:
+        return a | b
+    if opcode == XOR:
+        return a ^ b
+    if opcode == SHIFT_LEFT:
+        return np.int64(0) if b > 63 else a << b
+    if opcode == SHIFT_RIGHT:
+        return _shift_right(row[TYPE_A], a, b, row[ROUND])
+    if opcode == SELECT:
+        return b if a != 0 else c
+    if opcode == LESS_THAN:
+        return np.int64(a < b)
+    if opcode == CLZ:
+        return _leading_zeros(row[TYPE_A], a)
+    if b == 0:  # DIVIDE: as Arm's SDIV
+        return np.int64(0)
+    magnitude = abs(a) // abs(b)
+    return -magnitude if (a < 0) != (b < 0) else magnitude
+
+
+@kernel
+def _leading_zeros(kind: Int, value: Int) -> Int:
+    """Count zero bits above the highest one."""
+    width = np.int64(64) if kind in (S64, U64) else np.int64(32)
+    count = np.int64(0)
+    while count < width and (value >> (width - 1 - count)) & 1 == 0:
+        count += 1
+    return count
+
+
+@kernel
+def _elementwise(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+    """Run any lane-wise integer operation on any types."""
+    first = second = third = np.int64(0)
+    for lane in range(row[LANES]):
+        first = _get(v, row[TYPE_A], a + lane * row[STEP_A])
+        if row[SOURCES] > 1:
+            second = _get(v, row[TYPE_B], b + lane * row[STEP_B])
+        if row[SOURCES] > 2:
+            third = _get(v, row[TYPE_C], c + lane * row[STEP_C])
+        value = _integer_lane(row, first, second, third)
+        value = min(max(value, row[LOW]), row[HIGH]) if row[SATURATE] else _wrap(row[RESULT], value)
+        _put(v, row[HELD], d + lane * row[STEP_D], value)
+
+
+@kernel
+def _horizontal(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+    """Run the operations that combine several source lanes into one."""
+    opcode, lanes = row[OPCODE], row[LANES]
+    if opcode == REDUCE_ADD:
+        total = _get(v, row[TYPE_B], b) if row[SOURCES] > 1 else np.int64(0)
+        for lane in range(lanes):
+            total += _get(v, row[TYPE_A], a + lane * row[STEP_A])
+        _put(v, row[HELD], d, _wrap(row[RESULT], total))
+        return
+    for lane in range(lanes):
+        value = _get(v, row[TYPE_C], c + lane * row[STEP_C]) if row[SOURCES] > 2 else np.int64(0)
+        if opcode == DOT:
+            for j in range(lane * row[GROUP], (lane + 1) * row[GROUP]):
+                value += _get(v, row[TYPE_A], a + j * row[STEP_A]) * _get(v, row[TYPE_B], b + j * row[STEP_B])
+            value = min(max(value, row[LOW]), row[HIGH]) if row[SATURATE] else value
+        elif opcode == PERMUTE:
+            source = v.i64[(row[X0] >> 3) + lane]
+            within = source if source < row[X1] else source - row[X1]
+            value = _get(v, row[TYPE_A], (a if source < row[X1] else b) + within * row[STEP_A])
+        else:  # HORIZONTAL_ADD: pairs of a, then pairs of b, inside each block of GROUP lanes
+            block, place = lane // row[GROUP], lane % row[GROUP]
+            half = row[GROUP] // 2
+            pair = (a if place < half else b) + (block * row[GROUP] + 2 * (place % half)) * row[STEP_A]
+            value = _get(v, row[TYPE_A], pair) + _get(v, row[TYPE_A], pair + row[STEP_A])
+        _put(v, row[HELD], d + lane * row[STEP_D], _wrap(row[RESULT], value))
+
+
+@kernel
+def _floating(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+    """Run float operations and conversions; products and sums in float64, then rounded to the result."""
+    second = third = 0.0
+    for lane in range(row[LANES]):
+        at = d + lane * row[STEP_D]
+        if row[OPCODE] == TO_FLOAT and row[TYPE_A] < F16:
+            _put_float(v, row[RESULT], at, np.float64(_get(v, row[TYPE_A], a + lane * row[STEP_A])))
+            continue
+        first = _get_float(v, row[TYPE_A], a + lane * row[STEP_A])
+        if row[OPCODE] == TO_INTEGER:
+            rounded = np.rint(first)
+            inside = np.float64(row[LOW]) <= rounded <= np.float64(row[HIGH])
+            limit = row[HIGH] if row[SATURATE] and rounded > 0 else row[LOW]
+            _put(v, row[HELD], at, np.int64(rounded) if inside else limit)
+            continue
+        if row[SOURCES] > 1:
+            second = _get_float(v, row[TYPE_B], b + lane * row[STEP_B])
+        if row[SOURCES] > 2:
+            third = _get_float(v, row[TYPE_C], c + lane * row[STEP_C])
+        _put_float(v, row[RESULT], at, _float_lane(row[INNER], first, second, third))
+
+
+@kernel
+def _block(v: Views, row: Array, d: Int, a: Int, b: Int) -> None:
+    """Run a block instruction; X0.. are its extents and strides in bytes."""
+    opcode, rows = row[OPCODE], row[X0]
+    for i in range(rows):
+        if opcode == COPY_BLOCK:
+            for j in range(row[X1]):
+                v.u8[d + i * row[X3] + j] = v.u8[a + i * row[X2] + j]
+        elif opcode == FILL_BLOCK:
+            for j in range(row[X1]):
+                _put(v, row[RESULT], d + i * row[X2] + j * row[STEP_D], _get(v, row[TYPE_A], a))
+        elif opcode == MATRIX_MULTIPLY:
+            for j in range(row[X2]):
+                at = (d + i * row[X5] + 4 * j) >> 2
+                total = v.i32[at] if row[SOURCES] > 2 else np.int32(0)
+                left, right = a + i * row[X3], b + j * row[X4]
+                for k in range(row[X1]):
+                    total += np.int32(v.i8[left + k]) * np.int32(v.i8[right + k])
+                v.i32[at] = np.int32(total)
+        else:
+            for j in range(row[X1]):
+                word = b + 8 * j
+                scale = _scale19(v, word)
+                offset = (np.int64(v.u32[(word >> 2) + 1]) >> 5) & 511
+                offset = offset - 512 if offset > 255 else offset
+                value = np.float32(v.i32[(a >> 2) + i * row[X1] + j]) * scale
+                value = np.rint(min(max(value, np.float32(-256)), np.float32(255)))
+                _put(v, row[RESULT], d + i * row[X2] + j, min(max(np.int64(value) + offset, row[LOW]), row[HIGH]))
+
+
+@kernel
+def _scale19(v: Views, word: Int) -> Float:
+    """Return the float32 in the low half of a quantisation word, with its low 13 bits cut."""
+    bits = np.int64(v.u32[word >> 2]) & _FP19_MASK
+    exponent, fraction = (bits >> 23) & 255, bits & 0x7FFFFF
+    if exponent == 0:
+        return np.float32(0.0)
+    sign = np.float32(-1.0) if bits >> 31 else np.float32(1.0)
+    return sign * np.float32((0x800000 + fraction) * 2.0 ** np.float64(exponent - 150))
+
+
+@kernel
+def _fast(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+    """Run an operation on aligned lanes of fixed types, without a type switch in the loop."""
+    opcode, lanes = row[OPCODE], row[LANES]
+    if opcode == COPY_WORDS:
+        for i in range(lanes):
+            v.i32[(d >> 2) + i] = v.i32[(a >> 2) + i]
+    elif opcode == COPY_DOUBLES:
+        for i in range(lanes):
+            v.i64[(d >> 3) + i] = v.i64[(a >> 3) + i]
+    elif opcode == COPY_BYTES:
+        for i in range(lanes):
+            v.u8[d + i] = v.u8[a + i]
+    elif opcode == LOAD_BYTE:
+        if row[HELD] == S64:
+            v.i64[d >> 3] = np.int64(v.i8[a])
+        else:
+            v.i32[d >> 2] = np.int32(v.i8[a])
+    elif opcode == ADD_WORDS:
+        step_a, step_b = row[STEP_A] >> 2, row[STEP_B] >> 2
+        for i in range(lanes):
+            v.i32[(d >> 2) + i] = np.int32(v.i32[(a >> 2) + i * step_a] + v.i32[(b >> 2) + i * step_b])
+    elif opcode == MULTIPLY_ADD_WORDS:
+        step_a, step_b, step_c = row[STEP_A] >> 2, row[STEP_B] >> 2, row[STEP_C] >> 2
+        for i in range(lanes):
+            total = v.i32[(a >> 2) + i * step_a] * v.i32[(b >> 2) + i * step_b]
+            v.i32[(d >> 2) + i] = np.int32(total + v.i32[(c >> 2) + i * step_c])
+    elif opcode == ADD_WORD_HELD:
+        v.i64[d >> 3] = np.int64(np.int32(v.i32[a >> 2] + v.i32[b >> 2]))
+    elif opcode == MULTIPLY_WORD_HELD:
+        v.i64[d >> 3] = np.int64(np.int32(v.i32[a >> 2] * v.i32[b >> 2]))
+    elif opcode == DOT_HALVES:
+        step_c = row[STEP_C] >> 2
+        for i in range(lanes):
+            total = v.i32[(c >> 2) + i * step_c] + np.int32(v.i16[(a >> 1) + 2 * i]) * np.int32(v.i16[(b >> 1) + 2 * i])
+            total += np.int32(v.i16[(a >> 1) + 2 * i + 1]) * np.int32(v.i16[(b >> 1) + 2 * i + 1])
+            v.i32[(d >> 2) + i] = np.int32(total)
+    elif opcode == DOT_BYTES:
+        step_c = row[STEP_C] >> 2
+        for i in range(lanes):
+            total = np.int32(v.i32[(c >> 2) + i * step_c])
+            for j in range(4 * i, 4 * i + 4):
+                total += np.int32(v.u8[a + j]) * np.int32(v.i8[b + j])
+            v.i32[(d >> 2) + i] = np.int32(total)
+    elif opcode == MULTIPLY_ADD_HALVES:
+        step_a, step_b, step_c = row[STEP_A] >> 1, row[STEP_B] >> 1, row[STEP_C] >> 2
+        for i in range(lanes):
+            total = np.int32(v.i16[(a >> 1) + i * step_a]) * np.int32(v.i16[(b >> 1) + i * step_b])
+            v.i32[(d >> 2) + i] = np.int32(total + v.i32[(c >> 2) + i * step_c])
+    elif opcode == MULTIPLY_ADD_BYTES:
+        step_c = row[STEP_C] >> 1
+        for i in range(lanes):
+            total = np.int16(v.i8[a + i * row[STEP_A]]) * np.int16(v.i8[b + i * row[STEP_B]])
+            v.i16[(d >> 1) + i] = np.int16(total + v.i16[(c >> 1) + i * step_c])
+    elif opcode == EXTEND_BYTES:
+        for i in range(lanes):
+            v.i16[(d >> 1) + i] = np.int16(v.i8[a + i * row[STEP_A]])
+
+
+@kernel
+def interpret(v: Views, code: Array, at: Array, increments: Array, counters: Array, executed: Array) -> None:
+    """Run encoded code to its end.
+
+    Parameters
+    ----------
+    v
+        Views of the arena.
+    code
+        int64 (rows, COLUMNS): micro-operations; END_LOOP rows hold target, trips, counter, first and last increment.
+    at
+        int64 (rows, 4): current byte of destination and sources, moved by ``increments``.
+    increments
+        int64 (moves, 3): row, operand, bytes per trip of the loop that owns the move.
+    counters, executed
+        int64: trips done per loop; executions per row.
+    """
+    i = 0
+    while i < code.shape[0]:
+        executed[i] += 1
+        row = code[i]
+        opcode = row[OPCODE]
+        if opcode == END_LOOP:
+            counters[row[X2]] += 1
+            again = counters[row[X2]] < row[X1]
+            factor = np.int64(1) if again else 1 - row[X1]
+            for j in range(row[X3], row[X4]):
+                at[increments[j, 0], increments[j, 1]] += increments[j, 2] * factor
+            if again:
+                i = row[X0]
+                continue
+            counters[row[X2]] = 0
+        elif opcode >= COPY_BYTES:
+            _fast(v, row, at[i, 0], at[i, 1], at[i, 2], at[i, 3])
+        elif opcode >= COPY_BLOCK:
+            _block(v, row, at[i, 0], at[i, 1], at[i, 2])
+        elif opcode >= FLOAT:
+            _floating(v, row, at[i, 0], at[i, 1], at[i, 2], at[i, 3])
+        elif DOT <= opcode <= PERMUTE:
+            _horizontal(v, row, at[i, 0], at[i, 1], at[i, 2], at[i, 3])
+        elif opcode != NOTHING:
+            _elementwise(v, row, at[i, 0], at[i, 1], at[i, 2], at[i, 3])
+        i += 1
