@@ -1,0 +1,253 @@
+"""Timing tables shared by the in-order and superscalar cores: micro-operations, ports and dependences of a block."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, field_validator
+
+from device_models.figures import Figure, Sourced
+from workloads.errors import InputError, did_you_mean
+from workloads.isa import ELEMENT_BYTES
+from workloads.program import Address, Instruction, Loop, Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from device_models.cores import Core
+    from workloads.isa import InstructionSet, Meaning
+
+Micro = tuple[tuple[str, ...], float]  # the ports that can take a micro-operation, and how long it holds one
+
+
+class Row(Sourced):
+    """Timing of a group of mnemonics that share a source.
+
+    Parameters
+    ----------
+    sets
+        The instruction sets it is about; empty means all.
+    ports
+        One text per micro-operation: the ports that can take it, separated by spaces; none for a free instruction.
+    cycles
+        How long a micro-operation holds its port. [cycle]
+    group_cycles
+        The same for vector groups of 1, 2, 4 and 8 registers, by element width in bits ("8", "16", "32", "64").
+    latency
+        From the operands to the result. [cycle]
+    accumulator_latency
+        From the accumulator to the result, where it is read late. [cycle]
+    early_latency
+        To a consumer whose row says ``early``. [cycle]
+    early
+        The operands (not the accumulator) are needed early.
+    slots
+        Issue slots it takes; 0 for the second half of a fused pair.
+    pairing
+        "older": only first of a pair; "alone": never in a pair.
+    """
+
+    instructions: tuple[str, ...] = Field(min_length=1)
+    sets: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    cycles: float = Field(default=1.0, gt=0)
+    group_cycles: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    latency: float = Field(ge=0)
+    accumulator_latency: float | None = None
+    early_latency: float | None = None
+    early: bool = False
+    slots: int = Field(default=1, ge=0)
+    pairing: Literal["any", "older", "alone"] = "any"
+    source: str
+
+
+class Branch(Sourced):
+    """Leaving a loop: a mispredict, unless the loop is short enough for the predictor to know its trips."""
+
+    mispredict: Figure[float]
+    predicted_trips: Figure[int]
+
+
+class MemoryOperand(Sourced):
+    """The load ports, which an arithmetic instruction with a source in memory needs besides its own."""
+
+    ports: str
+    source: str
+
+
+class Tables(Sourced):
+    """What both core models read from a core file."""
+
+    issue_width: Figure[int]
+    ports: tuple[str, ...]
+    branch: Branch
+    memory_operand: MemoryOperand | None = None
+    timing: tuple[Row, ...]
+
+    @field_validator("timing", mode="after")
+    @classmethod
+    def _unique(cls, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+        seen: set[tuple[str, str]] = set()
+        for row in rows:
+            for key in [(name, one) for name in row.instructions for one in row.sets or ("",)]:
+                if key in seen:
+                    raise ValueError(f"{key[0]!r} has two timings")
+                seen.add(key)
+        return rows
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One instruction of a block as a core sees it: micro-operations and register dependences, no values.
+
+    Parameters
+    ----------
+    reads, accumulates, writes
+        Registers, by name; a group or pair is listed register by register.
+    """
+
+    op: str
+    micros: tuple[Micro, ...]
+    latency: float
+    accumulator_latency: float
+    early_latency: float
+    early: bool
+    slots: int
+    pairing: str
+    reads: tuple[str, ...]
+    accumulates: tuple[str, ...]
+    writes: tuple[str, ...]
+
+
+@cache
+def row_of(core: Core, mnemonic: str, isa: str) -> Row:
+    """Return the timing of an instruction; a row made for the set wins over one for all sets.
+
+    Raises
+    ------
+    InputError
+        The core has no timing for it.
+    """
+    tables: Tables = core.timing
+    rows = [row for row in tables.timing if mnemonic in row.instructions and (not row.sets or isa in row.sets)]
+    if not rows:
+        known = {name for row in tables.timing for name in row.instructions}
+        raise InputError(core.name, [f"{mnemonic!r} of {isa} has no timing; {did_you_mean(mnemonic, known)}"])
+    return max(rows, key=lambda row: len(row.sets))
+
+
+_REGISTER = re.compile(r"([a-z]+)(\d+)")
+
+
+def _registers(name: str, nbytes: int, isa: InstructionSet) -> tuple[str, ...]:
+    """Return the registers that ``nbytes`` from register ``name`` on cover; none for an immediate or memory."""
+    match = _REGISTER.fullmatch(name)
+    if match is None or match[1] not in isa.registers:
+        return ()
+    size = isa.registers[match[1]].bytes
+    return tuple(f"{match[1]}{int(match[2]) + index}" for index in range(max(1, -(-nbytes // size))))
+
+
+def _holding(row: Row, meaning: Meaning, lanes: int, isa: InstructionSet) -> float:
+    """Return how long an instruction holds its port: by its register group where the row says so."""
+    if not row.group_cycles:
+        return row.cycles
+    widths = [ELEMENT_BYTES[kind] * 8 for kind in (meaning.result, *meaning.sources)]
+    width = next((width for width in sorted(widths) if str(width) in row.group_cycles), None)
+    if width is None:
+        raise InputError(isa.name, [f"{row.instructions[0]!r}: no cycles for elements of {min(widths)} bits"])
+    group = max(1, -(-lanes * width // isa.parameters["vlen"]))
+    return row.group_cycles[str(width)][(group - 1).bit_length()]
+
+
+def _source_lanes(meaning: Meaning, lanes: int, index: int) -> int:
+    """Return the elements of a source operand that a destination of ``lanes`` needs."""
+    if meaning.kind == "dot" and index < 2:
+        return lanes * meaning.group
+    if meaning.kind == "extend":
+        return lanes * meaning.step
+    return lanes
+
+
+def issues_of(block: tuple[Instruction, ...], core: Core, isa: InstructionSet) -> tuple[Issue, ...]:
+    """Return a block as the core sees it: equal blocks at other addresses give equal results."""
+    return tuple(
+        _issue(
+            instruction.op,
+            instruction.destination if isinstance(instruction.destination, str) else None,
+            tuple("@" if isinstance(source, Address) else str(source) for source in instruction.sources),
+            instruction.count,
+            core,
+            isa.name,
+        )
+        for instruction in block
+    )
+
+
+@lru_cache(maxsize=65536)
+def _issue(
+    op: str, destination: str | None, sources: tuple[str, ...], count: int | None, core: Core, set_name: str
+) -> Issue:
+    """Return what a core sees of an instruction; "@" stands for memory."""
+    isa = core.isa(set_name)
+    tables: Tables = core.timing
+    row, meaning = row_of(core, op, set_name), isa.meaning(op)
+    lanes = count or meaning.lanes
+    holding = _holding(row, meaning, lanes, isa)
+    micros = [(tuple(text.split()), holding) for text in row.ports]
+    if tables.memory_operand is not None and "@" in sources:
+        ports = tuple(tables.memory_operand.ports.split())
+        if not any(set(ports) & set(own) for own, _ in micros):
+            micros.append((ports, 1.0))
+    kinds = meaning.sources + ("s8",) * max(0, len(sources) - len(meaning.sources))
+    reads = [
+        register
+        for index, (source, kind) in enumerate(zip(sources, kinds, strict=False))
+        for register in _registers(source, ELEMENT_BYTES[kind] * _source_lanes(meaning, lanes, index), isa)
+    ]
+    writes = _registers(destination, ELEMENT_BYTES[meaning.result] * lanes, isa) if destination else ()
+    return Issue(
+        op=op,
+        micros=tuple(micros),
+        latency=row.latency,
+        accumulator_latency=row.latency if row.accumulator_latency is None else row.accumulator_latency,
+        early_latency=row.latency if row.early_latency is None else row.early_latency,
+        early=row.early,
+        slots=row.slots,
+        pairing=row.pairing,
+        reads=tuple(reads),
+        accumulates=writes if meaning.accumulate else (),
+        writes=writes,
+    )
+
+
+def blocks(body: tuple[Statement, ...]) -> Iterator[tuple[Instruction, ...] | Loop]:
+    """Yield maximal runs of instructions, and the loops between them, in order."""
+    run: list[Instruction] = []
+    for statement in body:
+        if isinstance(statement, Loop):
+            if run:
+                yield tuple(run)
+                run = []
+            yield statement
+        else:
+            run.append(statement)
+    if run:
+        yield tuple(run)
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """Cycles of one straight-line block: the first time, each further time in a row, and by resource."""
+
+    first: float
+    steady: float
+    by_resource: tuple[tuple[str, float], ...]
+
+
+def exit_cost(tables: Tables, trips: int) -> float:
+    """Cycles lost when a loop ends. [cycle]"""
+    return tables.branch.mispredict.value if trips > tables.branch.predicted_trips.value else 0.0
