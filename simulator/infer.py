@@ -46,7 +46,7 @@ def infer_file(
         how = f"profile {profile}" if profile else f"{graph.arithmetic} arithmetic"
     else:
         device = load_device(programs)
-        results = infer.infer_programs(graph, arrays, device.instruction_set())
+        results = infer.infer_programs(graph, arrays, device.core.isa())
         how = f"Programs generated for {device.name}"
     infer.write_outputs(output, results)
     for name, array in results.items():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from device_models.device import load_device
 from device_models.estimate import estimate
-from device_models.quantities import parse_quantity
+from device_models.quantities import Dimension, parse_quantity
 from workloads.errors import InputError
 from workloads.readers.load import load
 
@@ -33,7 +33,7 @@ def _frequency_hz(text: str | None) -> float | None:
     if text is None:
         return None
     try:
-        return parse_quantity(text, "Hz")
+        return parse_quantity(text, Dimension("Hz", ("Hz",), "280 MHz"))
     except ValueError as error:
         raise InputError("--frequency", [str(error)]) from error
 
