@@ -31,9 +31,10 @@ copy_block                shape (rows, row_elements, source_stride_bytes, destin
 fill_block                shape (rows, row_elements, destination_stride_bytes): every element = a[0]
 matrix_multiply           shape (m, k, n[, pitches of a, b and d in bytes]): d (m, n) int32 = a (m, k) int8 times the
                           transpose of b (n, k) int8, all row-major; added to d with ``accumulate``
-requantize_block          shape (rows, columns): d int8 from a int32, row-major; b holds one 64-bit quantisation word per
-                          column: scale in the float32 pattern of bits 0..31 (low 13 cut), signed 9-bit offset in bits
-                          37..45: saturate(round_half_even(clip(a * scale, -256, 255)) + offset)
+requantize_block          shape (rows, columns[, pitches of a and d in bytes]): d int8 from a int32, row-major; b holds one
+                          64-bit quantisation word per column: scale in the float32 pattern of bits 0..31 (low 13 cut),
+                          signed 9-bit offset in bits 37..45: saturate(round_half_even(clip(a * scale, -256, 255)) + offset);
+                          c, where given, holds the lowest and the highest result, a signed byte each
 ========================= =============================================================================================
 
 Float lanes are computed in float64 and rounded once to ``result`` (multiply_add too). Memory may be unaligned, except

@@ -297,7 +297,8 @@ def _blocks(row: list[int], meaning: Meaning, instruction: Instruction, code: Co
         case "fill_block":
             row[k.X0 : k.X3] = [shape[0], shape[1], shape[2]]
         case "requantize_block":
-            row[k.X0 : k.X2] = [shape[0], shape[1]]
+            pitches = shape[2:4] or (4 * shape[1], shape[1])
+            row[k.X0 : k.X4] = [shape[0], shape[1], *pitches]
         case "matrix_multiply":
             m, depth, n = shape[:3]
             pitches = shape[3:6] or (depth, depth, 4 * n)
@@ -341,10 +342,10 @@ _FAST = {  # (opcode, result, held, types of the first two sources) -> opcode; p
     (k.DOT, "s32", "s32", "u8", "s8"): k.DOT_BYTES,
     (k.COPY, "s16", "s16", "s8", ""): k.EXTEND_BYTES,
     (k.COPY, "s32", "s32", "s8", ""): k.LOAD_BYTE,
-    (k.COPY, "s64", "s64", "s8", ""): k.LOAD_BYTE,
+    (k.COPY, "s64", "s64", "s8", ""): k.LOAD_BYTE_HELD,
 }
 _GROUPS = {k.DOT_HALVES: 2, k.DOT_BYTES: 4}
-_ONE_LANE = frozenset({k.LOAD_BYTE, k.ADD_WORD_HELD, k.MULTIPLY_WORD_HELD})
+_ONE_LANE = frozenset({k.LOAD_BYTE, k.LOAD_BYTE_HELD, k.ADD_WORD_HELD, k.MULTIPLY_WORD_HELD})
 
 
 def _fast(code: Code, row: list[int], result: str, destination: Place, sources: list[Place]) -> list[Place]:

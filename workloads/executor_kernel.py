@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
+import numba
 import numpy as np
 
-from workloads.kernels.jit import kernel
+from workloads.kernels.jit import F, kernel
 from workloads.tensor import Array  # noqa: TC001  # the named tuple's annotations are read at run time
 
 # Element types as numbers.
@@ -19,7 +20,8 @@ S8, U8, S16, U16, S32, U32, S64, U64, F16, F32 = range(10)
     FLOAT, TO_FLOAT, TO_INTEGER, COPY_BLOCK, FILL_BLOCK, MATRIX_MULTIPLY, REQUANTIZE_BLOCK,
     COPY_BYTES, COPY_WORDS, COPY_DOUBLES, LOAD_BYTE, DOT_BYTES, DOT_HALVES, ADD_WORDS, MULTIPLY_ADD_WORDS,
     MULTIPLY_ADD_HALVES, MULTIPLY_ADD_BYTES, EXTEND_BYTES, ADD_WORD_HELD, MULTIPLY_WORD_HELD,
-) = range(43)  # fmt: skip
+    LOAD_BYTE_HELD,
+) = range(44)  # fmt: skip
 
 # Columns of the code.
 (
@@ -32,6 +34,11 @@ Int = Any  # a numpy or plain integer
 Float = Any  # a numpy or plain float
 
 _FP19_MASK = 0xFFFFE000
+
+
+def inlined(function: F) -> F:
+    """Compile a kernel into its callers: a call would pass the eight views by value."""
+    return cast("F", numba.njit(forceinline=True, nogil=True, error_model="numpy")(function))
 
 
 class Views(NamedTuple):
@@ -53,7 +60,7 @@ def views_of(arena: Array) -> Views:
     return Views(*(arena.view(dtype) for dtype in types))
 
 
-@kernel
+@inlined
 def _bytes(v: Views, at: Int, count: Int) -> Int:
     """Assemble ``count`` little-endian bytes into an int64, unsigned."""
     value = np.int64(0)
@@ -62,7 +69,7 @@ def _bytes(v: Views, at: Int, count: Int) -> Int:
     return value
 
 
-@kernel
+@inlined
 def _get(v: Views, kind: Int, at: Int) -> Int:
     """Read an integer of any type at any byte."""
     if kind == S8:
@@ -80,7 +87,7 @@ def _get(v: Views, kind: Int, at: Int) -> Int:
     return v.i64[at >> 3] if at & 7 == 0 else _bytes(v, at, 8)
 
 
-@kernel
+@inlined
 def _put(v: Views, kind: Int, at: Int, value: Int) -> None:
     """Write the low bits of an integer at any byte."""
     size = np.int64(1) if kind <= U8 else np.int64(2) if kind <= U16 or kind == F16 else np.int64(4)
@@ -99,7 +106,7 @@ def _put(v: Views, kind: Int, at: Int, value: Int) -> None:
         v.i64[at >> 3] = value
 
 
-@kernel
+@inlined
 def _wrap(kind: Int, value: Int) -> Int:
     """Keep the bits that the type holds."""
     if kind == S32:
@@ -117,7 +124,7 @@ def _wrap(kind: Int, value: Int) -> Int:
     return value
 
 
-@kernel
+@inlined
 def _shift_right(kind: Int, value: Int, amount: Int, rounding: Int) -> Int:
     """Shift arithmetically (logically for u64); ``rounding`` 1 adds half of the last bit first."""
     amount = min(max(amount, np.int64(0)), np.int64(63))
@@ -188,7 +195,7 @@ def _float_lane(inner: Int, a: Float, b: Float, c: Float) -> Float:
     return a
 
 
-@kernel
+@inlined
 def _integer_lane(row: Array, a: Int, b: Int, c: Int) -> Int:
     """Compute one integer lane in 64 bits, before saturation or wrapping."""
     opcode = row[OPCODE]
@@ -307,7 +314,7 @@ def _floating(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
 
 
 @kernel
-def _block(v: Views, row: Array, d: Int, a: Int, b: Int) -> None:
+def _block(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run a block instruction; X0.. are its extents and strides in bytes."""
     opcode, rows = row[OPCODE], row[X0]
     for i in range(rows):
@@ -331,9 +338,12 @@ def _block(v: Views, row: Array, d: Int, a: Int, b: Int) -> None:
                 scale = _scale19(v, word)
                 offset = (np.int64(v.u32[(word >> 2) + 1]) >> 5) & 511
                 offset = offset - 512 if offset > 255 else offset
-                value = np.float32(v.i32[(a >> 2) + i * row[X1] + j]) * scale
+                value = np.float32(v.i32[((a + i * row[X2]) >> 2) + j]) * scale
                 value = np.rint(min(max(value, np.float32(-256)), np.float32(255)))
-                _put(v, row[RESULT], d + i * row[X2] + j, min(max(np.int64(value) + offset, row[LOW]), row[HIGH]))
+                low, high = row[LOW], row[HIGH]
+                if row[SOURCES] > 2:
+                    low, high = np.int64(v.i8[c]), np.int64(v.i8[c + 1])
+                _put(v, row[RESULT], d + i * row[X3] + j, min(max(np.int64(value) + offset, low), high))
 
 
 @kernel
@@ -347,63 +357,69 @@ def _scale19(v: Views, word: Int) -> Float:
     return sign * np.float32((0x800000 + fraction) * 2.0 ** np.float64(exponent - 150))
 
 
+@inlined
+def _add_words(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int) -> None:
+    step_a, step_b = code[i, STEP_A] >> 2, code[i, STEP_B] >> 2
+    for j in range(code[i, LANES]):
+        v.i32[(d >> 2) + j] = np.int32(v.i32[(a >> 2) + j * step_a] + v.i32[(b >> 2) + j * step_b])
+
+
+@inlined
+def _multiply_add_words(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
+    step_a, step_b, step_c = code[i, STEP_A] >> 2, code[i, STEP_B] >> 2, code[i, STEP_C] >> 2
+    for j in range(code[i, LANES]):
+        total = v.i32[(a >> 2) + j * step_a] * v.i32[(b >> 2) + j * step_b]
+        v.i32[(d >> 2) + j] = np.int32(total + v.i32[(c >> 2) + j * step_c])
+
+
+@inlined
+def _dot_halves(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
+    step_c, x, y = code[i, STEP_C] >> 2, a >> 1, b >> 1
+    for j in range(code[i, LANES]):
+        total = v.i32[(c >> 2) + j * step_c] + np.int32(v.i16[x + 2 * j]) * np.int32(v.i16[y + 2 * j])
+        total += np.int32(v.i16[x + 2 * j + 1]) * np.int32(v.i16[y + 2 * j + 1])
+        v.i32[(d >> 2) + j] = np.int32(total)
+
+
+@inlined
+def _dot_bytes(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
+    step_c = code[i, STEP_C] >> 2
+    for j in range(code[i, LANES]):
+        total = np.int32(v.i32[(c >> 2) + j * step_c])
+        x, y = a + 4 * j, b + 4 * j
+        total += np.int32(v.u8[x]) * np.int32(v.i8[y]) + np.int32(v.u8[x + 1]) * np.int32(v.i8[y + 1])
+        total += np.int32(v.u8[x + 2]) * np.int32(v.i8[y + 2]) + np.int32(v.u8[x + 3]) * np.int32(v.i8[y + 3])
+        v.i32[(d >> 2) + j] = np.int32(total)
+
+
+@inlined
+def _multiply_add_halves(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
+    step_a, step_b, step_c = code[i, STEP_A] >> 1, code[i, STEP_B] >> 1, code[i, STEP_C] >> 2
+    for j in range(code[i, LANES]):
+        total = np.int32(v.i16[(a >> 1) + j * step_a]) * np.int32(v.i16[(b >> 1) + j * step_b])
+        v.i32[(d >> 2) + j] = np.int32(total + v.i32[(c >> 2) + j * step_c])
+
+
+@inlined
+def _multiply_add_bytes(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
+    step_a, step_b, step_c = code[i, STEP_A], code[i, STEP_B], code[i, STEP_C] >> 1
+    for j in range(code[i, LANES]):
+        total = np.int16(v.i8[a + j * step_a]) * np.int16(v.i8[b + j * step_b])
+        v.i16[(d >> 1) + j] = np.int16(total + v.i16[(c >> 1) + j * step_c])
+
+
 @kernel
-def _fast(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
-    """Run an operation on aligned lanes of fixed types, without a type switch in the loop."""
-    opcode, lanes = row[OPCODE], row[LANES]
-    if opcode == COPY_WORDS:
-        for i in range(lanes):
-            v.i32[(d >> 2) + i] = v.i32[(a >> 2) + i]
-    elif opcode == COPY_DOUBLES:
-        for i in range(lanes):
-            v.i64[(d >> 3) + i] = v.i64[(a >> 3) + i]
-    elif opcode == COPY_BYTES:
-        for i in range(lanes):
-            v.u8[d + i] = v.u8[a + i]
-    elif opcode == LOAD_BYTE:
-        if row[HELD] == S64:
-            v.i64[d >> 3] = np.int64(v.i8[a])
-        else:
-            v.i32[d >> 2] = np.int32(v.i8[a])
-    elif opcode == ADD_WORDS:
-        step_a, step_b = row[STEP_A] >> 2, row[STEP_B] >> 2
-        for i in range(lanes):
-            v.i32[(d >> 2) + i] = np.int32(v.i32[(a >> 2) + i * step_a] + v.i32[(b >> 2) + i * step_b])
-    elif opcode == MULTIPLY_ADD_WORDS:
-        step_a, step_b, step_c = row[STEP_A] >> 2, row[STEP_B] >> 2, row[STEP_C] >> 2
-        for i in range(lanes):
-            total = v.i32[(a >> 2) + i * step_a] * v.i32[(b >> 2) + i * step_b]
-            v.i32[(d >> 2) + i] = np.int32(total + v.i32[(c >> 2) + i * step_c])
-    elif opcode == ADD_WORD_HELD:
-        v.i64[d >> 3] = np.int64(np.int32(v.i32[a >> 2] + v.i32[b >> 2]))
-    elif opcode == MULTIPLY_WORD_HELD:
-        v.i64[d >> 3] = np.int64(np.int32(v.i32[a >> 2] * v.i32[b >> 2]))
-    elif opcode == DOT_HALVES:
-        step_c = row[STEP_C] >> 2
-        for i in range(lanes):
-            total = v.i32[(c >> 2) + i * step_c] + np.int32(v.i16[(a >> 1) + 2 * i]) * np.int32(v.i16[(b >> 1) + 2 * i])
-            total += np.int32(v.i16[(a >> 1) + 2 * i + 1]) * np.int32(v.i16[(b >> 1) + 2 * i + 1])
-            v.i32[(d >> 2) + i] = np.int32(total)
-    elif opcode == DOT_BYTES:
-        step_c = row[STEP_C] >> 2
-        for i in range(lanes):
-            total = np.int32(v.i32[(c >> 2) + i * step_c])
-            for j in range(4 * i, 4 * i + 4):
-                total += np.int32(v.u8[a + j]) * np.int32(v.i8[b + j])
-            v.i32[(d >> 2) + i] = np.int32(total)
-    elif opcode == MULTIPLY_ADD_HALVES:
-        step_a, step_b, step_c = row[STEP_A] >> 1, row[STEP_B] >> 1, row[STEP_C] >> 2
-        for i in range(lanes):
-            total = np.int32(v.i16[(a >> 1) + i * step_a]) * np.int32(v.i16[(b >> 1) + i * step_b])
-            v.i32[(d >> 2) + i] = np.int32(total + v.i32[(c >> 2) + i * step_c])
-    elif opcode == MULTIPLY_ADD_BYTES:
-        step_c = row[STEP_C] >> 1
-        for i in range(lanes):
-            total = np.int16(v.i8[a + i * row[STEP_A]]) * np.int16(v.i8[b + i * row[STEP_B]])
-            v.i16[(d >> 1) + i] = np.int16(total + v.i16[(c >> 1) + i * step_c])
-    elif opcode == EXTEND_BYTES:
-        for i in range(lanes):
-            v.i16[(d >> 1) + i] = np.int16(v.i8[a + i * row[STEP_A]])
+def _general(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+    """Run one operation in its general form."""
+    opcode = row[OPCODE]
+    if opcode >= COPY_BLOCK:
+        _block(v, row, d, a, b)
+    elif opcode >= FLOAT:
+        _floating(v, row, d, a, b, c)
+    elif DOT <= opcode <= PERMUTE:
+        _horizontal(v, row, d, a, b, c)
+    else:
+        _elementwise(v, row, d, a, b, c)
 
 
 @kernel
@@ -423,29 +439,54 @@ def interpret(v: Views, code: Array, at: Array, increments: Array, counters: Arr
     counters, executed
         int64: trips done per loop; executions per row.
     """
-    i = 0
+    i = np.int64(0)
     while i < code.shape[0]:
         executed[i] += 1
-        row = code[i]
-        opcode = row[OPCODE]
+        opcode, lanes = code[i, OPCODE], code[i, LANES]
+        d, a, b, c = at[i, 0], at[i, 1], at[i, 2], at[i, 3]
         if opcode == END_LOOP:
-            counters[row[X2]] += 1
-            again = counters[row[X2]] < row[X1]
-            factor = np.int64(1) if again else 1 - row[X1]
-            for j in range(row[X3], row[X4]):
+            counter, trips = code[i, X2], code[i, X1]
+            counters[counter] += 1
+            again = counters[counter] < trips
+            factor = np.int64(1) if again else 1 - trips
+            for j in range(code[i, X3], code[i, X4]):
                 at[increments[j, 0], increments[j, 1]] += increments[j, 2] * factor
             if again:
-                i = row[X0]
+                i = code[i, X0]
                 continue
-            counters[row[X2]] = 0
-        elif opcode >= COPY_BYTES:
-            _fast(v, row, at[i, 0], at[i, 1], at[i, 2], at[i, 3])
-        elif opcode >= COPY_BLOCK:
-            _block(v, row, at[i, 0], at[i, 1], at[i, 2])
-        elif opcode >= FLOAT:
-            _floating(v, row, at[i, 0], at[i, 1], at[i, 2], at[i, 3])
-        elif DOT <= opcode <= PERMUTE:
-            _horizontal(v, row, at[i, 0], at[i, 1], at[i, 2], at[i, 3])
+            counters[counter] = 0
+        elif opcode == COPY_WORDS:
+            for j in range(lanes):
+                v.i32[(d >> 2) + j] = v.i32[(a >> 2) + j]
+        elif opcode == COPY_DOUBLES:
+            for j in range(lanes):
+                v.i64[(d >> 3) + j] = v.i64[(a >> 3) + j]
+        elif opcode == COPY_BYTES:
+            for j in range(lanes):
+                v.u8[d + j] = v.u8[a + j]
+        elif opcode == LOAD_BYTE:
+            v.i32[d >> 2] = np.int32(v.i8[a])
+        elif opcode == LOAD_BYTE_HELD:
+            v.i64[d >> 3] = np.int64(v.i8[a])
+        elif opcode == ADD_WORD_HELD:
+            v.i64[d >> 3] = np.int64(np.int32(v.i32[a >> 2] + v.i32[b >> 2]))
+        elif opcode == MULTIPLY_WORD_HELD:
+            v.i64[d >> 3] = np.int64(np.int32(v.i32[a >> 2] * v.i32[b >> 2]))
+        elif opcode == EXTEND_BYTES:
+            for j in range(lanes):
+                v.i16[(d >> 1) + j] = np.int16(v.i8[a + j * code[i, STEP_A]])
+        elif opcode == ADD_WORDS:
+            _add_words(v, code, i, d, a, b)
+        elif opcode == MULTIPLY_ADD_WORDS:
+            _multiply_add_words(v, code, i, d, a, b, c)
+        elif opcode == DOT_HALVES:
+            _dot_halves(v, code, i, d, a, b, c)
+        elif opcode == DOT_BYTES:
+            _dot_bytes(v, code, i, d, a, b, c)
+        elif opcode == MULTIPLY_ADD_HALVES:
+            _multiply_add_halves(v, code, i, d, a, b, c)
+        elif opcode == MULTIPLY_ADD_BYTES:
+            _multiply_add_bytes(v, code, i, d, a, b, c)
         elif opcode != NOTHING:
-            _elementwise(v, row, at[i, 0], at[i, 1], at[i, 2], at[i, 3])
+            _general(v, code[i], d, a, b, c)
         i += 1

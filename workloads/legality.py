@@ -107,6 +107,8 @@ def _span(meaning: Meaning, role: str, shape: tuple[int, ...], elements: int, si
             return (elements - 1) * shape[0] + size
         case "copy_block", _:
             return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
+        case "requantize_block", "destination" | "source 0" if len(shape) >= 4:
+            return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
         case "fill_block", "destination":
             return (shape[0] - 1) * shape[2] + shape[1] * size
         case "matrix_multiply", _ if len(shape) >= 6:

@@ -124,8 +124,8 @@ def operand_elements(instruction: Instruction, meaning: Meaning) -> tuple[int, t
         case "matrix_multiply":  # shape: m, k, n
             m, k, n = shape[:3]
             return m * n, (m * k, k * n)
-        case "requantize_block":  # shape: rows, columns; sources: accumulators, one parameter word per column
-            return shape[0] * shape[1], (shape[0] * shape[1], shape[1])
+        case "requantize_block":  # shape: rows, columns; sources: accumulators, a word per column, bounds
+            return shape[0] * shape[1], (shape[0] * shape[1], shape[1], 1)[: len(instruction.sources)]
     lanes = instruction.count or meaning.lanes
     number = len(instruction.sources)
     match meaning.kind:

@@ -1,0 +1,57 @@
+"""Kernels for Ascend AI cores: what each specification becomes, and its constants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workloads.codegen import davinci_cube, davinci_pool, davinci_vector
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, Spec
+
+if TYPE_CHECKING:
+    from workloads.isa import InstructionSet
+    from workloads.operands import Operands
+    from workloads.program import Program
+    from workloads.tensor import Array
+
+
+def generate(spec: Spec, isa: InstructionSet) -> Program:
+    """Generate the kernel of one layer; it depends on shapes only.
+
+    Raises
+    ------
+    NotImplementedError
+        Softmax, and products of two activations.
+    """
+    match spec:
+        case ConvSpec():
+            return davinci_cube.generate(spec, isa)
+        case MatrixSpec(batch=1):
+            return davinci_cube.generate(spec, isa)
+        case PoolSpec():
+            return davinci_pool.generate(spec, isa)
+        case ElementwiseSpec():
+            return davinci_vector.generate(spec, isa)
+        case CopySpec():
+            return davinci_vector.generate_copy(spec, isa)
+        case MatrixSpec():
+            raise NotImplementedError("davinci: no kernel is generated for products of two activations")
+        case SoftmaxSpec():
+            raise NotImplementedError("davinci: no kernel is generated for softmax")
+
+
+def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
+    """Return the constant buffers of a generated kernel.
+
+    Raises
+    ------
+    ValueError
+        The operands do not fit the kernel: no weights, weights that are not symmetric, or a missing input.
+    """
+    match spec:
+        case ConvSpec() | MatrixSpec():
+            return davinci_cube.pack(program, spec, operands)
+        case PoolSpec():
+            return davinci_pool.pack(program, spec, operands)
+        case ElementwiseSpec():
+            return davinci_vector.pack(spec, operands)
+    return {}

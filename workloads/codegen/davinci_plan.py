@@ -1,0 +1,240 @@
+"""How a convolution is cut for the davinci cube: blocks of channels, tiles of each operand, order of the loops."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from workloads.codegen.davinci_tiles import Part, Windows, half, round_up, segments, split
+from workloads.codegen.specs import ConvSpec, MatrixSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from workloads.isa import InstructionSet
+
+SMALL_CHANNELS = 4  # up to so many input channels are stored in groups of 4 instead of 32 bytes
+MOST_ROWS = 256  # of one product tile; more rows leave too little depth in the operand buffer
+MOST_COLUMNS = 128  # so that bias table and fixpipe buffer hold two tiles
+
+
+@dataclass(frozen=True)
+class Block:
+    """``trips`` products alike: the channels of one or several groups, stored dense.
+
+    Parameters
+    ----------
+    input_at, output_at
+        First channel of the first product.
+    inputs, outputs
+        Channels of one product.
+    channels
+        Input channels with the padding of the storage format.
+    groups
+        Convolution groups in one product; more than one leaves zeros beside the diagonal.
+    """
+
+    input_at: int
+    output_at: int
+    inputs: int
+    outputs: int
+    channels: int
+    groups: int
+    trips: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tile sizes of one block; every tile fits half of its buffer.
+
+    Parameters
+    ----------
+    columns, rows, band_rows
+        Output columns of a tile, output rows of a product tile, and of the band of the image held in L1.
+    outputs
+        Output channels of a product tile.
+    taps
+        Kernel rows, kernel columns and channels in one depth tile.
+    staged
+        Whether L1 holds the weights of all depth tiles at once.
+    weights_outside
+        Whether the loop over output channels runs outside the loop over the image.
+    """
+
+    columns: int
+    rows: int
+    band_rows: int
+    outputs: int
+    taps: tuple[int, int, int]
+    staged: bool
+    weights_outside: bool
+
+
+@dataclass(frozen=True)
+class Depth:
+    """One depth tile shape: parts of kernel rows, kernel columns and channels, and where its weights start."""
+
+    rows: Part
+    columns: Part
+    channels: Part
+    pitch: int  # depth padded to the cube's block
+    at: int  # depth rows before the first tile
+    steps: tuple[int, int, int]  # depth rows from one tile to the next along each of the three
+
+
+def as_convolution(spec: ConvSpec | MatrixSpec) -> ConvSpec:
+    """Write a product, or a pointwise convolution, as a convolution over one long row of pixels."""
+    if isinstance(spec, MatrixSpec):
+        return ConvSpec(1, 1, spec.rows, spec.depth, 1, spec.rows, spec.columns, (1, 1))
+    pointwise = spec.kernel == (1, 1) and spec.stride == (1, 1) and spec.padding == (0, 0)
+    if pointwise and (spec.height, spec.width) == (spec.height_out, spec.width_out):
+        pixels = spec.batch * spec.height * spec.width
+        return replace(spec, batch=1, height=1, width=pixels, height_out=1, width_out=pixels)
+    return spec
+
+
+def axes(spec: ConvSpec) -> tuple[Windows, Windows]:
+    """Return the windows along height and width."""
+    spans = [(taps - 1) * dilation + 1 for taps, dilation in zip(spec.kernel, spec.dilation, strict=True)]
+    return (
+        Windows(spec.height, spec.height_out, spec.stride[0], spans[0], spec.padding[0]),
+        Windows(spec.width, spec.width_out, spec.stride[1], spans[1], spec.padding[1]),
+    )
+
+
+def blocks(spec: ConvSpec, isa: InstructionSet) -> tuple[Block, ...]:
+    """Gather groups until their channels fill the storage format; a depthwise channel is a group."""
+    groups = spec.channels if spec.depthwise else spec.groups
+    inputs, outputs = spec.channels // groups, spec.channels_out // groups
+    together = max(1, isa.parameters["c0_bytes"] // inputs) if groups > 1 else 1
+    return tuple(
+        Block(
+            part.start * inputs, part.start * outputs, part.size * inputs, part.size * outputs,
+            stored_channels(part.size * inputs, isa), part.size, part.trips,
+        )
+        for part in split(groups, together)
+    )  # fmt: skip
+
+
+def stored_channels(channels: int, isa: InstructionSet) -> int:
+    """Channels with padding: a multiple of C0, or of 4 where there are no more than 4."""
+    return round_up(channels, SMALL_CHANNELS if channels <= SMALL_CHANNELS else isa.parameters["c0_bytes"])
+
+
+def depths(spec: ConvSpec, block: Block, taps: tuple[int, int, int], isa: InstructionSet) -> tuple[Depth, ...]:
+    """List the depth tile shapes in the order of execution, which is the order of the packed weights."""
+    c0 = isa.parameters["c0_bytes"]
+    row_parts, column_parts = split(spec.kernel[0], taps[0]), split(spec.kernel[1], taps[1])
+    channel_parts = split(block.channels, taps[2])
+
+    def pitch(row: Part, column: Part, channel: Part) -> int:
+        return round_up(row.size * column.size * channel.size, c0)
+
+    found, at = [], 0
+    for row in row_parts:
+        columns = [(part, sum(c.trips * pitch(row, part, c) for c in channel_parts)) for part in column_parts]
+        row_step = sum(part.trips * step for part, step in columns)
+        inside = 0
+        for column, column_step in columns:
+            deep = 0
+            for channel in channel_parts:
+                step = pitch(row, column, channel)
+                found.append(Depth(row, column, channel, step, at + inside + deep, (row_step, column_step, step)))
+                deep += channel.trips * step
+            inside += column.trips * column_step
+        at += row.trips * row_step
+    return tuple(found)
+
+
+def total_depth(found: tuple[Depth, ...]) -> int:
+    """Depth rows of all tiles."""
+    return sum(d.rows.trips * d.columns.trips * d.channels.trips * d.pitch for d in found)
+
+
+def make_plan(spec: ConvSpec, block: Block, isa: InstructionSet) -> Plan:
+    """Choose the largest tiles that fit, output channels first.
+
+    Raises
+    ------
+    ValueError
+        Not even one pixel's window fits L1.
+    """
+    height, width = axes(spec)
+    room = half(isa, "l1")
+    for staged, outputs, columns in _candidates(spec, block, isa):
+        most_rows = _most_rows(outputs, isa)
+        row_bytes = width.needed(columns) * block.channels
+        rows = _best_rows(height.extent_out, columns, most_rows, isa)
+        taps = _taps(spec, block, round_up(rows * columns, isa.parameters["cube_m"]), outputs, isa)
+        found = depths(spec, block, taps, isa)
+        held = (total_depth(found) if staged else max(depth.pitch for depth in found)) * outputs
+        lines = (room - held) // row_bytes
+        if lines < height.span:
+            continue
+        fitting = min((lines - height.span) // height.stride + 1, height.extent_out)
+        rows = min(rows, fitting)
+        plan = Plan(columns, rows, fitting // rows * rows, outputs, taps, staged, weights_outside=False)
+        return replace(plan, weights_outside=staged and _weights_outside(spec, block, plan, held))
+    raise ValueError(f"one window of {height.span} x {width.span} x {block.channels} bytes exceeds L1 ({room} bytes)")
+
+
+def _candidates(spec: ConvSpec, block: Block, isa: InstructionSet) -> Iterator[tuple[bool, int, int]]:
+    """Yield (weights staged, output channels, output columns) from the preferred to the last resort."""
+    step = isa.parameters["cube_n"]
+    sizes = []
+    for most in (MOST_COLUMNS, MOST_COLUMNS // 2, MOST_COLUMNS // 4, step):
+        pieces = -(-block.outputs // most)
+        size = round_up(-(-block.outputs // pieces), step)
+        if size not in sizes:
+            sizes.append(size)
+    for outputs in sizes:
+        yield True, outputs, _even(spec.width_out, _most_rows(outputs, isa))
+    for outputs in sizes:
+        columns = _even(spec.width_out, _most_rows(outputs, isa))
+        while columns >= 1:
+            yield True, outputs, columns
+            yield False, outputs, columns
+            columns //= 2
+
+
+def _even(extent: int, most: int) -> int:
+    """Return the size of equal pieces no larger than ``most``."""
+    return -(-extent // -(-extent // most))
+
+
+def _most_rows(outputs: int, isa: InstructionSet) -> int:
+    """Rows of a product tile that the accumulators leave room for."""
+    return min(MOST_ROWS, half(isa, "l0c") // (4 * outputs))
+
+
+def _best_rows(height: int, columns: int, most: int, isa: InstructionSet) -> int:
+    """Return the output rows per product tile that waste least of the cube's 16 rows; the largest of equals."""
+    step = isa.parameters["cube_m"]
+
+    def work(rows: int) -> int:
+        return sum(part.trips * round_up(part.size * columns, step) for part in split(height, rows))
+
+    limit = max(1, min(most // columns, height))
+    return min(range(1, limit + 1), key=lambda rows: (work(rows), -rows))
+
+
+def _taps(spec: ConvSpec, block: Block, rows: int, outputs: int, isa: InstructionSet) -> tuple[int, int, int]:
+    """Return the deepest tile of whole kernel rows, else of whole taps, else of one tap's channels."""
+    c0 = isa.parameters["c0_bytes"]
+    most = min(half(isa, "l0a") // rows, half(isa, "l0b") // outputs) // c0 * c0
+    tap_rows, tap_columns = spec.kernel
+    if tap_columns * block.channels <= most:
+        return min(tap_rows, most // (tap_columns * block.channels)), tap_columns, block.channels
+    if block.channels <= most:
+        return 1, most // block.channels, block.channels
+    return 1, 1, most
+
+
+def _weights_outside(spec: ConvSpec, block: Block, plan: Plan, panel_bytes: int) -> bool:
+    """Whether reading the image once per tile of output channels moves fewer bytes than the weights once per band."""
+    height, width = axes(spec)
+    bands = spec.batch * sum(part.trips for part in segments(height, plan.band_rows))
+    bands *= sum(part.trips for part in segments(width, plan.columns))
+    tiles = -(-block.outputs // plan.outputs)
+    image_bytes = spec.batch * spec.height * spec.width * block.inputs
+    return image_bytes * (tiles - 1) < panel_bytes * tiles * (bands - 1)
