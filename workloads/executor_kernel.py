@@ -413,7 +413,7 @@ def _general(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run one operation in its general form."""
     opcode = row[OPCODE]
     if opcode >= COPY_BLOCK:
-        _block(v, row, d, a, b)
+        _block(v, row, d, a, b, c)
     elif opcode >= FLOAT:
         _floating(v, row, d, a, b, c)
     elif DOT <= opcode <= PERMUTE:
