@@ -210,15 +210,17 @@ def _integer(layer: Layer, constants: Operands, profile: str) -> Callable[[Seque
         case Concat() as concat:
             return lambda inputs: integer.concat(inputs, constants, concat, profile)
         case Add() | Mul() | MatMul() as binary:
-            two: Callable[..., Array] = {Add: integer.add, Mul: integer.mul, MatMul: integer.matmul}[type(binary)]
+            pairs: dict[type, Callable[..., Array]] = {Add: integer.add, Mul: integer.mul, MatMul: integer.matmul}
+            two = pairs[type(binary)]
             return lambda inputs: two(inputs[0], inputs[1], constants, binary, profile)
         case Quantize() | Activation() as unary:
             return lambda inputs: integer.rescale(inputs[0], constants, unary, profile)
         case Conv2d() | DepthwiseConv2d() | FullyConnected() | Pool2d() | Mean() | Softmax() as unary:
-            one: Callable[..., Array] = {
+            table: dict[type, Callable[..., Array]] = {
                 Conv2d: integer.conv2d, DepthwiseConv2d: integer.depthwise_conv2d, Pool2d: integer.pool2d,
                 FullyConnected: integer.fully_connected, Mean: integer.mean, Softmax: integer.softmax,
-            }[type(unary)]  # fmt: skip
+            }  # fmt: skip
+            one = table[type(unary)]
             return lambda inputs: one(inputs[0], constants, unary, profile)
     raise InputError(layer.name, [f"operator {layer.op!r} has no integer kernel; fold it before quantising"])
 
