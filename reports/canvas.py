@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from reports.formats import prefix_power, prefixed_unit, trimmed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_IN = 9.2
+WIDTH_IN, LEGEND_COLUMNS = 9.2, 5
+_RIGHT_IN = 0.3
 # Two colors no plot uses, so that they can be handed over to the page's style.
 _INK, _LINE = "#1b1b1c", "#d3d3d4"
 _STYLE: dict[str, Any] = {
@@ -45,19 +47,56 @@ def drawing(name: str) -> Iterator[None]:
     """Use the report's look while a figure is made; ``name`` keeps the SVG's inner references apart."""
     import matplotlib
 
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context(cast(Any, {**_STYLE, "svg.hashsalt": name})):
         yield
 
 
 def grid(
-    rows: int, columns: int, height_in: float, *, sharex: bool | str = False, sharey: bool | str = False
+    rows: int,
+    columns: int,
+    panel_in: float,
+    *,
+    left_in: float,
+    entries: int,
+    title_in: float = 0.32,
+    gap_in: float = 0.5,
 ) -> tuple[Figure, list[Axes]]:
-    """Figure of the report's width with so many axes, row by row."""
+    """Make a figure of the report's width with so many axes, row by row.
+
+    The margins are given, not found by measuring all text: that would take longer than everything else.
+
+    Parameters
+    ----------
+    panel_in, left_in, title_in, gap_in
+        Height of one panel, room to its left for tick labels, above for its title, below for its axis. [inch]
+    entries
+        Number of entries in the legend, for which room is left at the bottom.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    legend_in = 0.1 + 0.24 * math.ceil(entries / LEGEND_COLUMNS)
+    height_in = rows * (title_in + panel_in) + (rows - 1) * gap_in + 0.5 + legend_in
+    panel_width_in = (WIDTH_IN - columns * (left_in + _RIGHT_IN)) / columns
+    figure = Figure(figsize=(WIDTH_IN, height_in))
+    axes = figure.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        gridspec_kw={
+            "left": left_in / WIDTH_IN,
+            "right": 1 - _RIGHT_IN / WIDTH_IN,
+            "top": 1 - title_in / height_in,
+            "bottom": (0.5 + legend_in) / height_in,
+            "wspace": (left_in + _RIGHT_IN) / panel_width_in,
+            "hspace": (title_in + gap_in) / panel_in,
+        },
+    )
     return figure, [axis for row in axes for axis in row]
+
+
+def label_room_in(labels: Sequence[str], size_pt: float = 9) -> float:
+    """Width that the longest of these tick labels needs, with its tick. [inch]."""
+    return 0.15 + max((len(label) for label in labels), default=0) * size_pt * 0.62 / 72
 
 
 def tidy(axes: list[Axes], used: int) -> list[Axes]:
@@ -67,10 +106,10 @@ def tidy(axes: list[Axes], used: int) -> list[Axes]:
     return axes[:used]
 
 
-def legend_below(figure: Figure, handles: list[Any], labels: list[str]) -> None:
-    """One legend for all axes, under the figure where it covers no data."""
+def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Put one legend for all axes under the figure, where it covers no data."""
     if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 5))
+        figure.legend(list(handles), list(labels), loc="lower center", ncols=min(len(labels), LEGEND_COLUMNS))
 
 
 def unit_ticks(unit: str) -> Any:
@@ -87,21 +126,25 @@ def unit_ticks(unit: str) -> Any:
 
 
 def log_axis(axis: Any, unit: str) -> None:
-    """Make an x or y axis logarithmic with labels at decades, or at 1-2-5 within few decades."""
-    from matplotlib.ticker import LogLocator, NullFormatter
+    """Make an x or y axis logarithmic with labels at decades, and between them where few decades show."""
+    from matplotlib.ticker import LogLocator, NullLocator
 
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = axis.get_view_interval()
-    few = high / low < 300
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=12))
+    span = high / low
+    subs = (1.0, 2.0, 5.0) if span < 60 else (1.0, 3.0) if span < 2000 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(unit_ticks(unit))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def svg_text(figure: Figure) -> str:
     """Markup of a figure for use inside a page."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    # Not savefig, which draws everything twice.
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     return _inline(buffer.getvalue())
 
 

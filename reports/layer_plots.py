@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.canvas import Plot, drawing, grid, legend_below, log_axis, svg_text, tidy, unit_ticks
+from reports.canvas import Plot, drawing, grid, label_room_in, legend_below, log_axis, svg_text, tidy, unit_ticks
 from reports.formats import band, engineering, percent
 from reports.palette import bound_colors
 
@@ -17,7 +17,7 @@ LONGEST = 16
 
 
 def plots(record: Record) -> list[Plot]:
-    """A roofline over all devices, then the layers of each model on each device."""
+    """Draw a roofline over all devices, then the layers of each model on each device."""
     rows = distinct(record)
     return [plot for plot in (roofline(rows), *(layers(row) for row in rows)) if plot]
 
@@ -37,14 +37,12 @@ def roofline(rows: list[ModelRow]) -> Plot | None:
     with drawing("roofline"):
         columns = min(3, len(shown))
         lines = -(-len(shown) // columns)
-        figure, axes = grid(lines, columns, 0.7 + 2.7 * lines)
+        figure, axes = grid(lines, columns, 2.1, left_in=1.1, entries=len(colors), title_in=0.5)
         for axis, row in zip(tidy(axes, len(shown)), shown, strict=True):
             _roofline_axis(axis, row, colors)
         present = [bound for bound in colors if any(layer.bound == bound for row in shown for layer in _points(row))]
         handles = [_dot(colors[bound]) for bound in present]
         legend_below(figure, handles, [f"bound by {bound}" for bound in present])
-        figure.supylabel("rate", fontsize=9)
-        figure.supxlabel("arithmetic intensity [MAC per byte moved]", fontsize=9)
         svg = svg_text(figure)
     caption = (
         "Each dot is a layer, its area the share of the time it takes; the line is the limit that peak rate and memory "
@@ -84,6 +82,7 @@ def _roofline_axis(axis: Axes, row: ModelRow, colors: dict[str, str]) -> None:
     axis.set(xlim=(left, right), ylim=(bottom, row.peak_macs_per_s * 3), title=f"{row.device}\n{row.model}")
     log_axis(axis.xaxis, "")
     log_axis(axis.yaxis, "MAC/s")
+    axis.set(xlabel="arithmetic intensity [MAC/B]", ylabel="rate")
     peak = f"peak {engineering(row.peak_macs_per_s, 'MAC/s')}"
     axis.annotate(
         peak, (right, row.peak_macs_per_s), xytext=(-2, 3), textcoords="offset points", ha="right", fontsize=8
@@ -99,15 +98,16 @@ def layers(row: ModelRow) -> Plot:
     shown = [layer for layer in row.layers if layer in shown]
     total_s = sum(layer.latency_s for layer in row.layers)
     with drawing(f"layers {row.model} {row.device} {row.runtime} {row.precision}"):
-        figure, (axis,) = grid(1, 1, 0.95 + 0.21 * (len(shown) + bool(rest)))
+        names = [_short(f"{layer.name} ({layer.op})") for layer in shown]
+        names += [f"{len(rest)} more layers"] if rest else []
+        left_in = label_room_in(names, 8)
+        figure, (axis,) = grid(1, 1, 0.1 + 0.21 * len(names), left_in=left_in, entries=len(colors), title_in=0.1)
         positions = range(len(shown))
         times_s = [layer.latency_s for layer in shown]
         axis.barh(positions, times_s, color=[colors[layer.bound] for layer in shown])
-        names = [_short(f"{layer.name} ({layer.op})") for layer in shown]
         if rest:
             times_s.append(sum(layer.latency_s for layer in rest))
             axis.barh(len(shown), times_s[-1], color="none", edgecolor="#8a8a8a", linewidth=1)
-            names.append(f"{len(rest)} more layers")
         axis.set_yticks(range(len(names)), names, fontsize=8)
         for position, time_s in enumerate(times_s):
             share = percent(time_s / total_s) if total_s else ""

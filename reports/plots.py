@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from reports import layer_plots, statistics
-from reports.canvas import Plot, drawing, grid, legend_below, log_axis, svg_text, tidy, unit_ticks
+from reports.canvas import Plot, drawing, grid, label_room_in, legend_below, log_axis, svg_text, tidy, unit_ticks
 from reports.evidence import column, latencies_s, parts
 from reports.formats import duration, engineering, percent
 from reports.palette import part_colors, run_styles
@@ -32,24 +32,23 @@ def latency(record: Record) -> Plot | None:
     shown = [node for node in nodes(record) if any(latencies_s(run, node) for run, _ in results(record, node))]
     if not shown:
         return None
-    styles = run_styles([run.label for run in record.runs])
     with drawing("latency"):
         columns = min(2, len(shown))
         rows = -(-len(shown) // columns)
-        figure, axes = grid(rows, columns, 0.6 + 2.7 * rows)
+        figure, axes = grid(rows, columns, 2.2, left_in=0.8, entries=len(record.runs) + 1)
         for axis, node in zip(tidy(axes, len(shown)), shown, strict=True):
             _latency_axis(axis, record, node)
         entries = {str(line.get_label()): line for axis in axes[: len(shown)] for line in axis.lines}
         legend_below(figure, list(entries.values()), list(entries))
         svg = svg_text(figure)
     medians = [
-        f"{node}, {run.label}: median {duration(result.latency_p50_s)}, 95th percentile {duration(result.latency_p95_s)}"
+        f"{node}, {run.label}: median {duration(result.latency_p50_s)}, p95 {duration(result.latency_p95_s)}"
         for node in shown
         for run, result in results(record, node)
     ]
     caption = (
         "Share of all requests answered within a time. A curve that ends below 100 % has lost requests; "
-        f"curves of equal policies lie on each other ({', '.join(styles)})."
+        "curves of policies that decided alike lie on each other."
     )
     return Plot("Latency", caption, f"Latency distribution. {'; '.join(medians)}.", svg)
 
@@ -64,7 +63,7 @@ def _latency_axis(axis: Axes, record: Record, node: str) -> None:
     deadlines = {value for run in record.runs for value in column(run, node, "deadline_s") if value is not None}
     if len(deadlines) == 1:
         deadline_s = deadlines.pop()
-        axis.axvline(deadline_s, color="#8a8a8a", linewidth=1, linestyle=(0, (2, 2)), label="deadline")
+        axis.axvline(deadline_s, color="#8a8a8a", linewidth=1, linestyle=(0, (2, 2)), label="deadline of a request")
         left, right = (left, max(right, deadline_s * 1.1)) if logarithmic or deadline_s < 3 * right else (left, right)
     for run, result in results(record, node):
         steps_s, shares = statistics.ecdf(samples[run.label], result.requests)
@@ -105,13 +104,16 @@ def power(record: Record, node: str) -> Plot | None:
     with drawing(f"power {node}"):
         columns = min(2, len(runs))
         rows = -(-len(runs) // columns)
-        figure, axes = grid(rows, columns, 0.6 + 1.65 * rows, sharex=True, sharey=True)
-        for axis, run in zip(tidy(axes, len(runs)), runs, strict=True):
+        figure, axes = grid(rows, columns, 1.2, left_in=0.85, entries=len(names), gap_in=0.08)
+        axes = tidy(axes, len(runs))
+        for axis, run in zip(axes, runs, strict=True):
             _power_axis(axis, run, node, record.duration_s, [(part, colors[part]) for part in order])
-        handles = axes[0].collections
-        legend_below(figure, list(handles)[::-1], order[::-1])
-        figure.supxlabel("time since the start", fontsize=9)
-        figure.supylabel("power", fontsize=9)
+        top = 1.05 * max(axis.dataLim.ymax for axis in axes) or 1
+        for index, axis in enumerate(axes):
+            lowest = index >= len(axes) - columns
+            axis.set(xlabel="time since the start" if lowest else "", ylabel="power", ylim=(0, top))
+            axis.tick_params(labelbottom=lowest)
+        legend_below(figure, list(axes[0].collections)[::-1], order[::-1])
         svg = svg_text(figure)
     bin_s = record.duration_s / BINS
     caption = (
@@ -130,13 +132,13 @@ def _power_axis(axis: Axes, run: Run, node: str, duration_s: float, layers: Sequ
     for part, color in layers:
         signal = timeline.power_w.get(part) or [0.0] * len(timeline.time_s)
         means = statistics.step_mean(timeline.time_s, signal, edges_s)
-        above = [low + mean for low, mean in zip(below, [*means, means[-1]], strict=True)]
-        ticks = [edge_s / scale_s for edge_s in edges_s]
-        axis.fill_between(ticks, below, above, step="post", color=color, linewidth=0)
+        above = [base + mean for base, mean in zip(below, [*means, means[-1]], strict=True)]
+        kept = [i for i in range(BINS + 1) if i in (0, BINS) or (below[i], above[i]) != (below[i - 1], above[i - 1])]
+        ticks = [edges_s[i] / scale_s for i in kept]
+        low, high = [below[i] for i in kept], [above[i] for i in kept]
+        axis.fill_between(ticks, low, high, step="post", color=color, linewidth=0)
         below = above
     axis.set(title=f"{run.label}: {_power_words(timeline, duration_s)}", xlim=(0, duration_s / scale_s))
-    axis.set_ylim(bottom=0)
-    axis.margins(y=0.08)
     axis.yaxis.set_major_formatter(unit_ticks("W"))
     axis.xaxis.set_major_formatter(_suffixed(unit))
 
@@ -161,7 +163,7 @@ def charge(record: Record) -> Plot | None:
     with drawing("charge"):
         columns = min(2, len(shown))
         rows = -(-len(shown) // columns)
-        figure, axes = grid(rows, columns, 0.6 + 2.4 * rows)
+        figure, axes = grid(rows, columns, 1.9, left_in=0.85, entries=len(record.runs))
         for axis, node in zip(tidy(axes, len(shown)), shown, strict=True):
             for run, result in results(record, node):
                 timeline = run.timelines.get(node)
@@ -205,8 +207,9 @@ def bars(record: Record) -> Plot | None:
     names = [*parts(record), "network", "cloud"]
     colors = part_colors(names)
     with drawing("bars"):
-        height_in = 0.6 + sum(0.75 + 0.27 * len(results(record, node)) for node in shown)
-        figure, axes = grid(len(shown), 2, height_in)
+        most = max(len(results(record, node)) for node in shown)
+        left_in = label_room_in([run.label for run in record.runs])
+        figure, axes = grid(len(shown), 2, 0.1 + 0.27 * most, left_in=left_in, entries=len(names), gap_in=0.35)
         for row, node in enumerate(shown):
             _energy_axis(axes[2 * row], record, node, colors)
             _carbon_axis(axes[2 * row + 1], record, node)
@@ -272,7 +275,7 @@ def _suffixed(unit: str) -> str:
     return f"{{x:g}} {unit}"
 
 
-def _percent_ticks() -> object:
+def _percent_ticks() -> Any:
     from matplotlib.ticker import PercentFormatter
 
     return PercentFormatter(1.0, symbol=" %")

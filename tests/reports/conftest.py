@@ -80,7 +80,7 @@ def _timeline(behavior: Behavior) -> Timeline:
             time_s.append(start_s)
             for part, value in (("compute", core_w), ("radio", air_w), ("idle", behavior.idle_w)):
                 power[part].append(value)
-            charge.append(0.9 - drawn_j / behavior.battery_j)
+            charge.append(max(0.05, 0.9 - drawn_j / behavior.battery_j))
             drawn_j += span_s * (core_w + air_w + behavior.idle_w)
     return Timeline(time_s=time_s, power_w=power, state_of_charge=charge)
 
@@ -172,7 +172,7 @@ def _model(role: str, device: str, latency_s: float, *, calibrated: bool, fits: 
         average_power_w=1.0,
         calibrated=calibrated,
         peak_macs_per_s=4e6 / latency_s,
-        memory_bytes_per_s=1e6 / latency_s,
+        memory_bytes_per_s=4e6 / latency_s,
         layers=_layers(latency_s),
     )
 
