@@ -80,7 +80,15 @@ class MatrixSpec:
 
 @dataclass(frozen=True)
 class PoolSpec:
-    """Average or maximum pooling of int8 (N,H,W,C)."""
+    """Average or maximum pooling of int8 (N,H,W,C).
+
+    Parameters
+    ----------
+    count_padding
+        Positions outside the image count in the average, as zeros.
+    mean
+        The operator is a mean over the image: one requantisation instead of a division and a requantisation.
+    """
 
     kind: str
     batch: int
@@ -92,6 +100,8 @@ class PoolSpec:
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int] = (0, 0)
+    count_padding: bool = False
+    mean: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,12 +160,14 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
         case MatMul():
             rows, depth, columns = x.shape[-2], x.shape[-1], y.shape[-1]
             return MatrixSpec(rows, depth, columns, batch=y.elements // (rows * columns))
-        case Pool2d(kind=kind, kernel=kernel, stride=stride, padding=padding):
+        case Pool2d(kind=kind, kernel=kernel, stride=stride, padding=padding, count_padding=counted):
             (batch, height, width, channels), (_, height_out, width_out, _) = _image(x.shape), _image(y.shape)
-            return PoolSpec(kind, batch, height, width, channels, height_out, width_out, kernel, stride, padding[:2])
+            return PoolSpec(
+                kind, batch, height, width, channels, height_out, width_out, kernel, stride, padding[:2], counted
+            )  # fmt: skip
         case Mean(axes=(1, 2)) if len(x.shape) == 4:
             batch, height, width, channels = _image(x.shape)
-            return PoolSpec("average", batch, height, width, channels, 1, 1, (height, width), (1, 1))
+            return PoolSpec("average", batch, height, width, channels, 1, 1, (height, width), (1, 1), mean=True)
         case Add() | Mul():
             other = graph[layer.inputs[1]]
             return ElementwiseSpec(layer.op, y.elements, min(x.elements, other.elements))

@@ -1,0 +1,138 @@
+"""Elementwise kernels and copies on x86 vectors, with onnxruntime's float32 arithmetic."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workloads.arithmetic import effective_scales
+from workloads.codegen import x86
+from workloads.codegen.common import loop
+from workloads.program import Address, Buffer, Instruction, Program
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workloads.codegen.specs import CopySpec, ElementwiseSpec
+    from workloads.codegen.x86 import Body, Constants, Dialect
+    from workloads.isa import InstructionSet
+    from workloads.operands import Operands
+    from workloads.tensor import Array
+
+GROUPS = 4  # vectors per iteration, so that neighbouring chains overlap
+_REGIONS = {
+    "add": ("factor_a", "factor_b", "fixed"),
+    "mul": ("zero_a", "zero_b", "scale", "fixed"),
+    "requantize": ("zero_a", "scale"),
+    "clamp": ("zero_a", "scale"),
+}
+
+
+def table_of(spec: ElementwiseSpec, dialect: Dialect) -> Constants:
+    """Place the vectors that the kind needs."""
+    names = dict.fromkeys(_REGIONS[spec.kind], dialect.vector_bytes)
+    return x86.constants({**x86.bound_regions(dialect), **names})
+
+
+def generate(spec: ElementwiseSpec, isa: InstructionSet, dialect: Dialect) -> Program:
+    """Return the Program of an elementwise layer.
+
+    Raises
+    ------
+    ValueError
+        The second operand does not repeat a whole number of times.
+    """
+    binary = spec.kind in ("add", "mul")
+    period = spec.period if binary else spec.elements
+    if spec.elements % period:
+        raise ValueError(f"{spec.kind}: {spec.elements} elements are no multiple of the second operand's {period}")
+    table = table_of(spec, dialect)
+    held = {name: dialect.register(2 * GROUPS + x86.TEMPORARIES + i) for i, name in enumerate(_REGIONS[spec.kind])}
+    loads = tuple(x86.load(dialect, held[name], table.address(name), dialect.vector_bytes) for name in held)
+    body: Body = ()
+    for piece in x86.pieces(period, (GROUPS * dialect.lanes, dialect.lanes), dialect):
+        body += loop(isa, "run", piece.trips, _group(spec.kind, dialect, table, held, piece, period))
+    buffers = (
+        Buffer("input", spec.elements, role="input"),
+        *((Buffer("input2", period, role="input"),) if binary else ()),
+        Buffer("parameters", table.nbytes, role="parameters"),
+        Buffer("output", spec.elements, role="output"),
+    )
+    body = loads + loop(isa, "repeat", spec.elements // period, body)
+    return Program(spec.kind, isa, buffers, body, 0, x86.PROFILE)
+
+
+def _group(
+    kind: str, dialect: Dialect, table: Constants, held: Mapping[str, str], piece: x86.Piece, period: int
+) -> Body:
+    """Return one iteration over up to ``GROUPS`` vectors."""
+    body: Body = ()
+    results = []
+    spare = [dialect.register(2 * GROUPS + index) for index in range(x86.TEMPORARIES)]
+    for number, part in enumerate(range(0, piece.size, dialect.lanes)):
+        size = min(dialect.lanes, piece.size)
+        first, second = dialect.register(2 * number), dialect.register(2 * number + 1)
+        target = Address("output", piece.offset + part, (("repeat", period), ("run", piece.size)))
+        body += x86.widen(dialect, first, replace(target, buffer="input"), size, spare[0])
+        if kind in ("add", "mul"):
+            other = Address("input2", piece.offset + part, (("run", piece.size),))
+            body += x86.widen(dialect, second, other, size, spare[0])
+        results.append(x86.Result(first, target, size, _prepared(kind, held, first, second)))
+    return body + x86.finish(dialect, table, results, spare, offset=kind not in ("add", "mul"))
+
+
+def _prepared(kind: str, held: Mapping[str, str], first: str, second: str) -> Body:
+    """Turn int32 lanes of one or two operands into the float32 result, before bounds and rounding."""
+    match kind:
+        case "add":
+            return (
+                Instruction("vcvtdq2ps", first, (first,)),
+                Instruction("vfmadd213ps", first, (first, held["factor_a"], held["fixed"])),
+                Instruction("vcvtdq2ps", second, (second,)),
+                Instruction("vfmadd231ps", first, (second, held["factor_b"])),
+            )
+        case "mul":
+            return (
+                Instruction("vpsubd", first, (first, held["zero_a"])),
+                Instruction("vpsubd", second, (second, held["zero_b"])),
+                Instruction("vpmulld", first, (first, second)),
+                *x86.scaled(first, held["scale"]),
+                Instruction("vaddps", first, (first, held["fixed"])),
+            )
+    return (Instruction("vpsubd", first, (first, held["zero_a"])), *x86.scaled(first, held["scale"]))
+
+
+def pack(spec: ElementwiseSpec, operands: Operands, dialect: Dialect) -> dict[str, Array]:
+    """Return the parameters of an elementwise layer."""
+    real = np.float32
+    zeros = [np.int32(zero_point) for zero_point in operands.input_zero_points]
+    output_zero_point = real(operands.output_zero_point)
+    constants: tuple[np.generic, ...]
+    if spec.kind == "add":
+        ratios = [real(scale) / real(operands.output_scale) for scale in operands.input_scales]
+        centre = ratios[0] * real(zeros[0]) + ratios[1] * real(zeros[1])
+        constants = (*ratios, output_zero_point - centre)
+    else:
+        scale = real(effective_scales(operands, x86.PROFILE)[0])
+        constants = (*zeros, scale, output_zero_point)
+    if spec.kind in ("add", "mul"):
+        values = x86.bound_values(dialect, operands.low, operands.high, 0)
+    else:
+        values = x86.offset_bounds(dialect, operands)
+    values |= {name: np.full(dialect.lanes, value) for name, value in zip(_REGIONS[spec.kind], constants, strict=False)}
+    return {"parameters": table_of(spec, dialect).pack(values)}
+
+
+def generate_copy(spec: CopySpec, isa: InstructionSet, dialect: Dialect) -> Program:
+    """Return the Program that moves bytes run by run."""
+    run = min(spec.run, spec.elements)
+    source = Address("input", 0, (("line", run),))
+    body: Body = x86.copy_run(isa, dialect, replace(source, buffer="output"), source, run)
+    body = loop(isa, "line", spec.elements // run if run else 0, body)
+    if run and spec.elements % run:
+        offset = spec.elements - spec.elements % run
+        body += x86.copy_run(isa, dialect, Address("output", offset), Address("input", offset), spec.elements % run)
+    buffers = (Buffer("input", spec.elements, role="input"), Buffer("output", spec.elements, role="output"))
+    return Program("copy", isa, buffers, body, 0, x86.PROFILE)

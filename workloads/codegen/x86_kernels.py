@@ -1,0 +1,53 @@
+"""Which x86 kernel computes a specification, and its constants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workloads.codegen import x86_elementwise, x86_pool, x86_product, x86_window
+from workloads.codegen.geometry import product
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, Spec
+
+if TYPE_CHECKING:
+    from workloads.codegen.x86 import Dialect
+    from workloads.isa import InstructionSet
+    from workloads.operands import Operands
+    from workloads.program import Program
+    from workloads.tensor import Array
+
+
+def _direct(spec: ConvSpec) -> bool:
+    """Whether lanes can be the channels of the input: depthwise with one output per channel."""
+    return spec.depthwise and spec.channels == spec.channels_out
+
+
+def generate(spec: Spec, isa: InstructionSet, dialect: Dialect) -> Program:
+    """Return the Program of a kernel."""
+    match spec:
+        case ConvSpec() if _direct(spec):
+            return x86_window.generate_depthwise("depthwise_conv2d", spec, isa, dialect)
+        case ConvSpec():
+            return x86_product.generate("conv2d", product(spec), isa, dialect)
+        case MatrixSpec():
+            return x86_product.generate("fully_connected", product(spec), isa, dialect)
+        case PoolSpec():
+            return x86_pool.generate(spec, isa, dialect)
+        case ElementwiseSpec():
+            return x86_elementwise.generate(spec, isa, dialect)
+        case CopySpec():
+            return x86_elementwise.generate_copy(spec, isa, dialect)
+    raise NotImplementedError(f"{isa.name} generates no kernel for operator 'softmax'")
+
+
+def pack(spec: Spec, operands: Operands, dialect: Dialect) -> dict[str, Array]:
+    """Return the constant buffers of a Program."""
+    match spec:
+        case ConvSpec() if _direct(spec):
+            return x86_window.pack_depthwise(spec, operands, dialect)
+        case ConvSpec() | MatrixSpec():
+            return x86_product.pack(product(spec), operands, dialect)
+        case PoolSpec():
+            return x86_pool.pack(spec, operands, dialect)
+        case ElementwiseSpec():
+            return x86_elementwise.pack(spec, operands, dialect)
+    return {}
