@@ -1,1 +1,61 @@
 """Code generators: one module per instruction set, each turns a kernel specification into a Program."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from workloads.isa import InstructionSet, load_isa
+
+if TYPE_CHECKING:
+    from workloads.codegen.specs import Spec
+    from workloads.operands import Operands
+    from workloads.program import Program
+    from workloads.tensor import Array
+
+PROFILE_OF = {
+    "thumb2-dsp": "tflite-double",
+    "rv64gc": "tflite-single",
+    "rvv": "ruy",
+    "avx2": "onnxruntime",
+    "avx512-vnni": "onnxruntime",
+    "davinci": "ascend-fixpipe",
+}  # instruction set -> requantisation profile of its generated kernels
+
+
+def generate(spec: Spec, isa: InstructionSet) -> Program:
+    """Return the Program that computes ``spec`` on ``isa``; it depends on shapes only, and is made once.
+
+    Raises
+    ------
+    NotImplementedError
+        The set's generator has no kernel for that specification; the message names both.
+    """
+    parameters = tuple(sorted(isa.parameters.items()))
+    if load_isa(isa.name, **dict(parameters)) is isa:
+        return _generate(spec, isa.name, parameters)
+    made: Program = _module(isa.name).generate(spec, isa)
+    return made
+
+
+def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
+    """Return the constant buffers (weights, parameters) of a generated Program, as its instruction set lays them out."""
+    packed: dict[str, Array] = _module(program.isa.name).pack(program, spec, operands)
+    return packed
+
+
+@cache
+def _generate(spec: Spec, name: str, parameters: tuple[tuple[str, int], ...]) -> Program:
+    """Generate for a shipped instruction set."""
+    made: Program = _module(name).generate(spec, load_isa(name, **dict(parameters)))
+    return made
+
+
+def _module(name: str) -> Any:
+    """Return the generator module of an instruction set: its name with underscores."""
+    path = f"workloads.codegen.{name.replace('-', '_')}"
+    if find_spec(path) is None:
+        raise NotImplementedError(f"no code generator for instruction set {name!r}")
+    return import_module(path)

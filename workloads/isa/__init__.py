@@ -150,7 +150,8 @@ def _meaning(entry: dict[str, Any], parameters: Mapping[str, int]) -> Meaning:
     if isinstance(lanes := entry.get("lanes"), str):
         parameter, _, divisor = lanes.partition("/")
         entry["lanes"] = parameters[parameter] // int(divisor)
-    return Meaning(**{key: tuple(value) if key in _TUPLES else value for key, value in entry.items()})
+    values: dict[str, Any] = {key: tuple(value) if key in _TUPLES else value for key, value in entry.items()}
+    return Meaning(**values)
 
 
 @cache
