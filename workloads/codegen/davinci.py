@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.codegen import davinci_cube, davinci_pool, davinci_vector
+from workloads.codegen import davinci_cube, davinci_pack, davinci_pool, davinci_vector
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, Spec
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
     """
     match spec:
         case ConvSpec() | MatrixSpec():
-            return davinci_cube.pack(program, spec, operands)
+            return davinci_pack.pack(program, spec, operands)
         case PoolSpec():
             return davinci_pool.pack(program, spec, operands)
         case ElementwiseSpec():

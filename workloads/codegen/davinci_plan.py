@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 SMALL_CHANNELS = 4  # up to so many input channels are stored in groups of 4 instead of 32 bytes
 MOST_ROWS = 256  # of one product tile; more rows leave too little depth in the operand buffer
-MOST_COLUMNS = 128  # so that bias table and fixpipe buffer hold two tiles
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,8 @@ def _candidates(spec: ConvSpec, block: Block, isa: InstructionSet) -> Iterator[t
     """Yield (weights staged, output channels, output columns) from the preferred to the last resort."""
     step = isa.parameters["cube_n"]
     sizes = []
-    for most in (MOST_COLUMNS, MOST_COLUMNS // 2, MOST_COLUMNS // 4, step):
+    limit = _most_outputs(isa)
+    for most in sorted({max(limit // part // step * step, step) for part in (1, 2, 4, 8)}, reverse=True):
         pieces = -(-block.outputs // most)
         size = round_up(-(-block.outputs // pieces), step)
         if size not in sizes:
@@ -204,7 +204,13 @@ def _even(extent: int, most: int) -> int:
 
 def _most_rows(outputs: int, isa: InstructionSet) -> int:
     """Rows of a product tile that the accumulators leave room for."""
-    return min(MOST_ROWS, half(isa, "l0c") // (4 * outputs))
+    return min(MOST_ROWS, half(isa, "l0a") // isa.parameters["c0_bytes"], half(isa, "l0c") // (4 * outputs))
+
+
+def _most_outputs(isa: InstructionSet) -> int:
+    """Output channels whose weights, biases and quantisation words fit their buffers."""
+    weights = half(isa, "l0b") // isa.parameters["c0_bytes"]
+    return min(weights, half(isa, "bias_table") // 4, half(isa, "fixpipe_buffer") // 8)
 
 
 def _best_rows(height: int, columns: int, most: int, isa: InstructionSet) -> int:

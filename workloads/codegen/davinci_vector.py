@@ -50,10 +50,7 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet) -> Program:
     if spec.elements % period:
         raise ValueError(f"{spec.elements} elements are no multiple of the period {period}")
     lanes = half(isa, "ub") // sum(LANE_BYTES.values()) // REPEAT_LANES * REPEAT_LANES
-    if period == spec.elements:
-        body = _streamed(spec, isa, lanes, two)
-    else:
-        body = _repeated(spec, isa, lanes)
+    body = _streamed(spec, isa, lanes, two) if period == spec.elements else _repeated(spec, isa, lanes)
     largest = min(lanes, spec.elements)
     inputs = [Buffer("input", spec.elements, "global", "input")]
     if two:
@@ -83,7 +80,8 @@ def _streamed(spec: ElementwiseSpec, isa: InstructionSet, lanes: int, two: bool)
 
 def _repeated(spec: ElementwiseSpec, isa: InstructionSet, lanes: int) -> Body:
     """Keep as much as fits of the repeating operand and walk the other one past it."""
-    repeats, body = spec.elements // spec.period, []
+    repeats = spec.elements // spec.period
+    body: list[Statement] = []
     together = max(1, lanes // spec.period)
     for chunk in split(spec.period, lanes):
         inner: list[Statement] = []
