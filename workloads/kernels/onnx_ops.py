@@ -90,20 +90,6 @@ def softmax(x: Array, operands: Operands) -> Array:
     return _clamp(np.rint(share) + operands.output_zero_point, operands)
 
 
-def quantize(x: Array, scale: float, zero_point: int, dtype: str = "int8") -> Array:
-    """QuantizeLinear: float32 division, rounded half to even before the zero point; NaN gives the lowest value."""
-    limits = np.iinfo(dtype)
-    scaled = x.astype(FLOAT) / FLOAT(scale)
-    low, high = FLOAT(limits.min - zero_point), FLOAT(limits.max - zero_point)
-    clamped = np.where(np.isnan(scaled), low, np.clip(scaled, low, high))
-    return (np.rint(clamped) + zero_point).astype(dtype)
-
-
-def dequantize(x: Array, scale: float, zero_point: int) -> Array:
-    """DequantizeLinear: the integer difference times the scale, in float32."""
-    return (x.astype(np.int32) - zero_point).astype(FLOAT) * FLOAT(scale)
-
-
 def _fused_multiply_add(x: Array, factor: np.float32, addend: Array) -> Array:
     """Return x * factor + addend rounded once to float32: the product of 8 and 24 bits is exact in float64."""
     return (x.astype(np.float64) * np.float64(factor) + addend.astype(np.float64)).astype(FLOAT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workloads.operators import Activation, Add, Mul, Quantize, Reshape
@@ -49,7 +49,10 @@ class _Region:
 
 
 def plan(graph: Graph, *, alignment: int = 1, in_place: bool = True) -> MemoryPlan:
-    """Place every activation greedily, the largest first, at the lowest offset that is free during its lifetime.
+    """Place every activation greedily at the lowest offset that is free during its lifetime.
+
+    The largest go first; as that can leave gaps, the same is tried from the first layer on and from the last one back,
+    and the smallest arena is kept, the first of equals.
 
     A reshape shares its input's place. An elementwise layer writes over an input of the same size that nothing needs
     afterwards, unless ``in_place`` is False.
@@ -63,17 +66,32 @@ def plan(graph: Graph, *, alignment: int = 1, in_place: bool = True) -> MemoryPl
         raise ValueError(f"alignment ({alignment}) must be at least 1")
     lifetimes = live_steps(graph)
     regions = _regions(graph, lifetimes, in_place)
-    placed: list[_Region] = []
-    for region in sorted(regions, key=lambda each: (-each.size, each.first, each.last, min(each.names))):
-        region.offset = _lowest_free(region, placed, alignment)
-        placed.append(region)
+    orders = (
+        sorted(regions, key=lambda each: (-each.size, each.first, each.last, min(each.names))),
+        sorted(regions, key=lambda each: (each.first, -each.size, each.last, min(each.names))),
+        sorted(regions, key=lambda each: (-each.last, -each.size, each.first, min(each.names))),
+    )
+    placed = min((_placed(order, alignment) for order in orders), key=_peak_bytes)
     offsets = {name: region.offset for region in placed for name in region.names}
     return MemoryPlan(
         offsets={name: offsets[name] for name in lifetimes},
         sizes={name: graph[name].nbytes for name in lifetimes},
         lifetimes=lifetimes,
-        peak_bytes=max((region.offset + region.size for region in placed), default=0),
+        peak_bytes=_peak_bytes(placed),
     )
+
+
+def _placed(order: list[_Region], alignment: int) -> list[_Region]:
+    """Return the regions with offsets given in order, each the lowest that is free."""
+    placed: list[_Region] = []
+    for region in order:
+        placed.append(replace(region, offset=_lowest_free(region, placed, alignment)))
+    return placed
+
+
+def _peak_bytes(placed: list[_Region]) -> int:
+    """Return the end of the highest region. [B]"""
+    return max((region.offset + region.size for region in placed), default=0)
 
 
 def live_steps(graph: Graph) -> dict[str, tuple[int, int]]:

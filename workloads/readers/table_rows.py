@@ -1,0 +1,367 @@
+"""The layers that rows of a layer table stand for, and the edges between them, inferred from shapes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from workloads.builder import GraphBuilder
+from workloads.operators import (
+    Add,
+    Concat,
+    Conv2d,
+    DepthwiseConv2d,
+    Dequantize,
+    FullyConnected,
+    Mean,
+    Mul,
+    Operator,
+    Pad,
+    Padding,
+    Pair,
+    Pool2d,
+    Quantize,
+    Reshape,
+    Softmax,
+    Transpose,
+    Unmodelled,
+)
+from workloads.shapes import infer, windows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from workloads.graph import Graph
+    from workloads.shapes import Shape
+
+# With static shapes these only compute the target of a reshape, a constant that compilers store: no work at run time.
+SHAPE_ARITHMETIC = {"SHAPE", "STRIDED_SLICE", "PACK"}
+
+
+class TableRow(Protocol):
+    """The fields of a row that its layer depends on."""
+
+    @property
+    def op(self) -> str: ...  # noqa: D102 - fields of a row
+    @property
+    def input_shape(self) -> Shape: ...  # noqa: D102 - fields of a row
+    @property
+    def weight_shape(self) -> Shape: ...  # noqa: D102 - fields of a row
+    @property
+    def output_shape(self) -> Shape: ...  # noqa: D102 - fields of a row
+    @property
+    def kernel(self) -> Shape: ...  # noqa: D102 - fields of a row
+    @property
+    def stride(self) -> Shape: ...  # noqa: D102 - fields of a row
+    @property
+    def params(self) -> int: ...  # noqa: D102 - fields of a row
+    @property
+    def dtype(self) -> str: ...  # noqa: D102 - fields of a row
+
+
+@dataclass
+class Wiring:
+    """A graph under construction, and which of its outputs nothing has read yet, the latest last."""
+
+    builder: GraphBuilder
+    waiting: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, name: str) -> Wiring:
+        """Return an empty wiring."""
+        return cls(GraphBuilder(name))
+
+    def source(self, shape: Shape, dtype: str) -> str:
+        """Return the tensor that a layer reads: an output of its shape, else of its size, unread and late first.
+
+        The first layer reads the graph's input.
+        """
+        name = self.find(shape, dtype)
+        if name is None:
+            raise ValueError(f"no row before it makes an output of shape {'x'.join(map(str, shape))}")
+        return name
+
+    def find(self, shape: Shape, dtype: str) -> str | None:
+        """Return what ``source`` returns, or None when nothing fits."""
+        if not self.made:
+            name = self.builder.input("input", shape, dtype)
+            self.made.append(name)
+            return name
+        for name in (*reversed(self.waiting), *reversed(self.made)):
+            if self.builder.tensors[name].shape == shape:
+                return self._read(name)
+        for name in (*reversed(self.waiting), *reversed(self.made)):
+            if self.builder.tensors[name].elements == math.prod(shape):
+                return self.reshaped(self._read(name), shape)
+        return None
+
+    def second(self, first: str, shape: Shape) -> str | None:
+        """Return the other operand of a sum or product with ``first``, or None when no output fits."""
+        tensors = self.builder.tensors
+        fits = [name for name in self.made if name != first and _broadcasts(tensors[name].shape, shape)]
+        unread = [name for name in fits if name in self.waiting]
+        maker = next((layer for layer in self.builder.layers if first in layer.outputs), None)
+        direct = maker.inputs if maker is not None else ()
+        skipped = [name for name in fits if tensors[name].shape == shape and name not in direct]
+        candidates = unread or skipped
+        return self._read(candidates[-1]) if candidates else None
+
+    def add(self, operator: Operator, inputs: list[str], shape: Shape, dtype: str) -> str:
+        """Add a layer and remember its output."""
+        name = self.builder.layer(operator, inputs, shape=shape, dtype=dtype)
+        self.made.append(name)
+        self.waiting.append(name)
+        return name
+
+    def reshaped(self, x: str, shape: Shape) -> str:
+        """Return a tensor under another shape."""
+        return self._read(self.add(Reshape(), [x], shape, self.builder.tensors[x].dtype))
+
+    def weights(self, shape: Shape, dtype: str) -> str:
+        """Add constant weights."""
+        weight_type = "int8" if dtype in {"int8", "uint8", "int16"} else dtype
+        return self.builder.constant(f"weights_{len(self.builder.layers)}", shape, dtype=weight_type)
+
+    def biases(self, count: int, dtype: str) -> list[str]:
+        """Add a constant bias, if there is one."""
+        bias_type = dtype if dtype.startswith("float") else "int32"
+        return [self.builder.constant(f"bias_{len(self.builder.layers)}", (count,), dtype=bias_type)] if count else []
+
+    def finished(self) -> Graph:
+        """Return the graph; outputs that nothing reads are its outputs."""
+        return self.builder.build(self.waiting or self.made[-1:], executable=False)
+
+    def _read(self, name: str) -> str:
+        if name in self.waiting:
+            self.waiting.remove(name)
+        return name
+
+
+def add_row(wiring: Wiring, row: TableRow) -> None:
+    """Add the layer or layers of one row.
+
+    Raises
+    ------
+    ValueError
+        The shapes contradict each other or the counts.
+    """
+    if row.op in SHAPE_ARITHMETIC and row.dtype == "int32" and math.prod(row.output_shape) <= 8:
+        return
+    if row.op in OPERATORS:
+        OPERATORS[row.op](wiring, row)
+    else:
+        x = wiring.find(row.input_shape, row.dtype) or wiring.weights(row.input_shape, row.dtype)
+        wiring.add(Unmodelled(row.op), [x], row.output_shape, row.dtype)
+
+
+def _conv(wiring: Wiring, row: TableRow) -> None:
+    """Convolution, weights (O,KH,KW,C/groups)."""
+    kernel, stride = _window(row)
+    if len(row.weight_shape) != 4 or row.input_shape[3] % row.weight_shape[3]:
+        raise ValueError(f"weights {row.weight_shape} do not fit an input of shape {row.input_shape}")
+    if (row.weight_shape[0], row.weight_shape[1:3]) != (row.output_shape[3], kernel):
+        raise ValueError(f"weights {row.weight_shape} do not fit kernel {kernel} and output {row.output_shape}")
+    groups = row.input_shape[3] // row.weight_shape[3]
+    _product(wiring, row, Conv2d(stride, _padding(row, kernel, stride), groups=groups), row.output_shape[3])
+
+
+def _depthwise(wiring: Wiring, row: TableRow) -> None:
+    """Depthwise convolution, weights (1,KH,KW,C*multiplier)."""
+    kernel, stride = _window(row)
+    multiplier, rest = divmod(row.output_shape[3], row.input_shape[3])
+    if rest or row.weight_shape != (1, *kernel, row.output_shape[3]):
+        raise ValueError(f"weights {row.weight_shape} do not fit kernel {kernel} and output {row.output_shape}")
+    operator = DepthwiseConv2d(stride, _padding(row, kernel, stride), multiplier=multiplier)
+    _product(wiring, row, operator, row.output_shape[3])
+
+
+def _fully_connected(wiring: Wiring, row: TableRow) -> None:
+    """Fully connected layer, weights (N,K); the input is flattened to rows of K."""
+    if len(row.weight_shape) != 2 or math.prod(row.input_shape) % row.weight_shape[1]:
+        raise ValueError(f"weights {row.weight_shape} do not fit an input of shape {row.input_shape}")
+    if row.output_shape[-1] != row.weight_shape[0]:
+        raise ValueError(f"weights {row.weight_shape} do not fit an output of shape {row.output_shape}")
+    _product(wiring, row, FullyConnected(), row.weight_shape[0])
+
+
+def _product(wiring: Wiring, row: TableRow, operator: Operator, channels: int) -> None:
+    """Add a layer with weights; what the params column has beyond them is the bias."""
+    bias = row.params - math.prod(row.weight_shape)
+    if bias not in {0, channels}:
+        raise ValueError(f"the params column says {row.params}; weights and bias give {row.params - bias + channels}")
+    x = wiring.source(row.input_shape, row.dtype)
+    if isinstance(operator, FullyConnected) and row.input_shape[-1] != row.weight_shape[1]:
+        flat = (math.prod(row.input_shape) // row.weight_shape[1], row.weight_shape[1])
+        x = wiring.reshaped(x, flat)
+    inputs = [x, wiring.weights(row.weight_shape, row.dtype), *wiring.biases(bias, row.dtype)]
+    wiring.add(operator, inputs, row.output_shape, row.dtype)
+
+
+def _binary(operator: Add | Mul) -> Callable[[Wiring, TableRow], None]:
+    """Sum or product of two activations; of an activation and a constant when no second activation fits."""
+
+    def add(wiring: Wiring, row: TableRow) -> None:
+        first = wiring.source(row.input_shape, row.dtype)
+        second = wiring.second(first, row.output_shape) or wiring.weights((row.output_shape[-1],), row.dtype)
+        wiring.add(operator, [first, second], row.output_shape, row.dtype)
+
+    return add
+
+
+def _pool(kind: str) -> Callable[[Wiring, TableRow], None]:
+    """Pooling; a window without padding where the kernel column is empty."""
+
+    def add(wiring: Wiring, row: TableRow) -> None:
+        kernel, stride = _window(row)
+        operator = Pool2d(kind, kernel, stride, _padding(row, kernel, stride))
+        wiring.add(operator, [wiring.source(row.input_shape, row.dtype)], row.output_shape, row.dtype)
+
+    return add
+
+
+def _mean(wiring: Wiring, row: TableRow) -> None:
+    """Mean over the image where the shapes allow it, else over the fewest last axes that fit."""
+    rank = len(row.input_shape)
+    fewest = [axes for size in range(1, rank + 1) for axes in itertools.combinations(reversed(range(rank)), size)]
+    for axes in ((1, 2), *(tuple(sorted(each)) for each in fewest)):
+        for keep in (False, True):
+            operator = Mean(axes, keep)
+            if max(axes) < rank and infer(operator, [row.input_shape]) == row.output_shape:
+                x = wiring.source(row.input_shape, row.dtype)
+                wiring.add(operator, [x], row.output_shape, row.dtype)
+                return
+    raise ValueError(f"no mean takes shape {row.input_shape} to {row.output_shape}")
+
+
+def _reduce_max(wiring: Wiring, row: TableRow) -> None:
+    """Maximum over the image: a pool with a window of the whole image."""
+    window = _over_image(row)
+    x = wiring.source(row.input_shape, row.dtype)
+    shape = (row.input_shape[0], 1, 1, row.input_shape[3])
+    pooled = wiring.add(Pool2d("max", window, window), [x], shape, row.dtype)
+    if row.output_shape != shape:
+        wiring.waiting.append(wiring.reshaped(wiring.waiting.pop(wiring.waiting.index(pooled)), row.output_shape))
+
+
+def _concat(wiring: Wiring, row: TableRow) -> None:
+    """Concatenation of the first input with the latest unread outputs that complete the output shape."""
+    axes = [axis for axis, pair in enumerate(zip(row.input_shape, row.output_shape, strict=True)) if len(set(pair)) > 1]
+    if len(axes) != 1:
+        raise ValueError(f"shapes {row.input_shape} and {row.output_shape} differ along {len(axes)} axes, expected one")
+    axis = axes[0]
+    inputs = [wiring.source(row.input_shape, row.dtype)]
+    missing = row.output_shape[axis] - row.input_shape[axis]
+    for name in reversed(wiring.waiting.copy()):
+        shape = wiring.builder.tensors[name].shape
+        same = len(shape) == len(row.output_shape) and all(
+            each == axis or shape[each] == row.output_shape[each] for each in range(len(shape))
+        )
+        if same and shape[axis] <= missing:
+            wiring.waiting.remove(name)
+            inputs.append(name)
+            missing -= shape[axis]
+    if missing:
+        raise ValueError(f"no unread outputs complete {row.input_shape} to {row.output_shape}")
+    wiring.add(Concat(axis), inputs, row.output_shape, row.dtype)
+
+
+def _pad(wiring: Wiring, row: TableRow) -> None:
+    """Pad; the table does not say where, so the odd one goes behind."""
+    amounts = []
+    for before, after in zip(row.input_shape, row.output_shape, strict=True):
+        if after < before:
+            raise ValueError(f"shape {row.input_shape} cannot be padded to {row.output_shape}")
+        amounts.append(((after - before) // 2, after - before - (after - before) // 2))
+    wiring.add(Pad(tuple(amounts)), [wiring.source(row.input_shape, row.dtype)], row.output_shape, row.dtype)
+
+
+def _reshape(wiring: Wiring, row: TableRow) -> None:
+    """Reshape: the same elements under another shape."""
+    if math.prod(row.input_shape) != math.prod(row.output_shape):
+        raise ValueError(f"shape {row.input_shape} cannot become {row.output_shape}")
+    wiring.add(Reshape(), [wiring.source(row.input_shape, row.dtype)], row.output_shape, row.dtype)
+
+
+def _transpose(wiring: Wiring, row: TableRow) -> None:
+    """Permutation of axes: the first that fits the shapes."""
+    rank = len(row.input_shape)
+    for permutation in itertools.permutations(range(rank)):
+        if tuple(row.input_shape[axis] for axis in permutation) == row.output_shape:
+            x = wiring.source(row.input_shape, row.dtype)
+            wiring.add(Transpose(permutation), [x], row.output_shape, row.dtype)
+            return
+    raise ValueError(f"shape {row.input_shape} cannot be transposed to {row.output_shape}")
+
+
+def _unary(operator: Softmax | Quantize | Dequantize) -> Callable[[Wiring, TableRow], None]:
+    """One input and one output of one shape."""
+
+    def add(wiring: Wiring, row: TableRow) -> None:
+        if row.input_shape != row.output_shape:
+            raise ValueError(f"shapes {row.input_shape} and {row.output_shape} differ")
+        before = "int8" if isinstance(operator, Dequantize) else row.dtype
+        wiring.add(operator, [wiring.source(row.input_shape, before)], row.output_shape, row.dtype)
+
+    return add
+
+
+def _window(row: TableRow) -> tuple[Pair, Pair]:
+    """Return kernel and stride; a pool without them covers the whole image."""
+    if len(row.input_shape) != 4 or len(row.output_shape) != 4:
+        raise ValueError(f"shapes {row.input_shape} and {row.output_shape}, expected four axes")
+    kernel = row.kernel or row.weight_shape[1:3] or row.input_shape[1:3]
+    stride = row.stride or (1, 1)
+    if len(kernel) != 2 or len(stride) != 2:
+        raise ValueError(f"kernel {kernel} and stride {stride}, expected two extents each")
+    return (kernel[0], kernel[1]), (stride[0], stride[1])
+
+
+def _padding(row: TableRow, kernel: Pair, stride: Pair) -> Padding:
+    """Return the padding that gives the output extents, the odd one below and right."""
+    total = [
+        max((row.output_shape[axis + 1] - 1) * stride[axis] + kernel[axis] - row.input_shape[axis + 1], 0)
+        for axis in range(2)
+    ]
+    before, after = [extent // 2 for extent in total], [extent - extent // 2 for extent in total]
+    padding = (before[0], before[1], after[0], after[1])
+    image = (row.input_shape[1], row.input_shape[2])
+    fits = all(extent < size for extent, size in zip(total, kernel, strict=True))
+    if not fits or windows(image, kernel, stride, padding, (1, 1)) != row.output_shape[1:3]:
+        raise ValueError(f"kernel {kernel} with stride {stride} does not take {row.input_shape} to {row.output_shape}")
+    return padding
+
+
+def _over_image(row: TableRow) -> Pair:
+    """Return height and width of a row that reduces the image."""
+    shape = row.input_shape
+    if len(shape) != 4 or row.output_shape not in {(shape[0], shape[3]), (shape[0], 1, 1, shape[3])}:
+        raise ValueError(f"shape {shape} does not become {row.output_shape} by reducing the image")
+    return shape[1], shape[2]
+
+
+def _broadcasts(shape: Shape, target: Shape) -> bool:
+    """Whether a shape broadcasts to a target of the same rank."""
+    return len(shape) == len(target) and all(m in {1, n} for m, n in zip(shape, target, strict=True))
+
+
+OPERATORS: dict[str, Callable[[Wiring, TableRow], None]] = {
+    "ADD": _binary(Add()),
+    "AVERAGE_POOL_2D": _pool("average"),
+    "CONCATENATION": _concat,
+    "CONV_2D": _conv,
+    "DEPTHWISE_CONV_2D": _depthwise,
+    "DEQUANTIZE": _unary(Dequantize()),
+    "FULLY_CONNECTED": _fully_connected,
+    "MAX_POOL_2D": _pool("max"),
+    "MEAN": _mean,
+    "MUL": _binary(Mul()),
+    "PAD": _pad,
+    "QUANTIZE": _unary(Quantize()),
+    "REDUCE_MAX": _reduce_max,
+    "RESHAPE": _reshape,
+    "SOFTMAX": _unary(Softmax()),
+    "TRANSPOSE": _transpose,
+}
