@@ -203,10 +203,10 @@ def _issue(
         if not any(set(ports) & set(own) for own, _ in micros):
             micros.append((ports, 1.0))
     kinds = meaning.sources + ("s8",) * max(0, len(sources) - len(meaning.sources))
-    reads = [
-        register
+    late = 2 if meaning.kind in ("dot", "multiply_add") else len(sources)  # sources from here on are accumulators
+    operands = [
+        _registers(source, ELEMENT_BYTES[kind] * _source_lanes(meaning, lanes, index), isa)
         for index, (source, kind) in enumerate(zip(sources, kinds, strict=False))
-        for register in _registers(source, ELEMENT_BYTES[kind] * _source_lanes(meaning, lanes, index), isa)
     ]
     writes = _registers(destination, ELEMENT_BYTES[meaning.result] * lanes, isa) if destination else ()
     return Issue(
@@ -218,8 +218,11 @@ def _issue(
         early=row.early,
         slots=row.slots,
         pairing=row.pairing,
-        reads=tuple(reads),
-        accumulates=writes if meaning.accumulate else (),
+        reads=tuple(register for found in operands[:late] for register in found),
+        accumulates=(
+            *(register for found in operands[late:] for register in found),
+            *(writes if meaning.accumulate else ()),
+        ),
         writes=writes,
     )
 

@@ -1,0 +1,68 @@
+"""Energy: power by what is known about a device, times the time it is busy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from device_models.device import Device
+    from device_models.figures import Figure
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What one layer, or one inference, does.
+
+    Parameters
+    ----------
+    latency_s
+        Busy time. [s]
+    macs
+        Multiply-accumulates. [MAC]
+    outer_bytes
+        Bytes moved to and from the outermost memory. [B]
+    """
+
+    latency_s: float
+    macs: int
+    outer_bytes: int
+
+
+def _value(figure: Figure[float] | None, end: str) -> float:
+    """Return a figure's value, or an end of its range; 0 when it is absent."""
+    if figure is None:
+        return 0.0
+    return {"value": figure.value, "low": figure.lowest, "high": figure.highest}[end]
+
+
+def busy_power(device: Device, threads: int, frequency_hz: float, end: str = "value") -> float:
+    """Return the power while computing, without the energy per operation. [W]
+
+    The part above idle scales with the clock; the supply voltage is taken as that of the nominal operating point.
+    A device known per operation draws its idle power.
+    """
+    power = device.power
+    idle = _value(power.idle, end)
+    scale = frequency_hz / device.frequency_hz
+    if power.per_cycle is not None:
+        nominal = _value(power.per_cycle, end) * device.frequency_hz
+        return idle + max(0.0, nominal - idle) * scale
+    if power.active is None:
+        return idle
+    one, every = _value(power.active, end), _value(power.active_all, end)
+    share = (threads - 1) / (device.cores - 1) if device.cores > 1 else 0.0
+    return idle + max(0.0, one + (every - one) * share - idle) * scale
+
+
+def energy(device: Device, activity: Activity, threads: int, frequency_hz: float, end: str = "value") -> float:
+    """Return the energy of an activity, never below idle power times its time. [J]
+
+    Parameters
+    ----------
+    end
+        "value", or "low" or "high" to take that end of every assumed figure's range.
+    """
+    operations = _value(device.power.per_mac, end) * activity.macs
+    moved = _value(device.power.per_byte, end) * activity.outer_bytes
+    return busy_power(device, threads, frequency_hz, end) * activity.latency_s + operations + moved

@@ -1,0 +1,229 @@
+"""Estimates: a network on a device with a runtime, layer by layer: time, energy, memory, and how sure that is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from device_models.costing import Kernel, layer_kernel
+from device_models.device import Device, load_device
+from device_models.energy import Activity, energy
+from device_models.memory import Traffic, Working, home, memory_time
+from device_models.result import Estimate, LayerEstimate
+from workloads.errors import InputError
+from workloads.graph import layer_macs, with_batch
+
+if TYPE_CHECKING:
+    from workloads.graph import Graph, Layer
+
+PRECISIONS = ("int8",)
+RUNTIMES = ("generated",)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a network is run: on which device, with how many threads, at which clock. [Hz]"""
+
+    device: Device
+    threads: int
+    frequency_hz: float
+
+
+def estimate(
+    graph: Graph,
+    device: Device | str,
+    *,
+    runtime: str = "generated",
+    precision: str = "int8",
+    batch: int = 1,
+    threads: int = 1,
+    frequency_hz: float | None = None,
+    allow_uncovered: bool = False,
+) -> Estimate:
+    """Predict what one inference of a network costs on a device.
+
+    Parameters
+    ----------
+    graph
+        As read or built; it is folded, fused and, if float, retyped here.
+    device
+        A device, or the name or path of one.
+    batch
+        Inputs per inference.
+    threads
+        Cores that share each layer.
+    frequency_hz
+        Clock, the device's nominal one by default. [Hz]
+    allow_uncovered
+        Go on without a cost for unknown operators; they are listed and the coverage is below 1.
+
+    Raises
+    ------
+    InputError
+        With all reasons: an option out of range, or operators without a cost.
+    """
+    chosen = load_device(device) if isinstance(device, str) else device
+    frequency = chosen.frequency_hz if frequency_hz is None else frequency_hz
+    if problems := _option_problems(chosen, runtime, precision, batch, threads, frequency):
+        raise InputError(chosen.name, problems)
+    prepared = _prepared(graph, precision, batch)
+    setting = Setting(chosen, threads, frequency)
+    working = _working(prepared)
+    kernels = [(layer, layer_kernel(prepared, layer, chosen, working)) for layer in prepared.layers]
+    uncovered = [layer for layer, kernel in kernels if kernel is None]
+    if uncovered and not allow_uncovered:
+        raise InputError(chosen.name, [_uncovered_problem(layer) for layer in uncovered])
+    rows = [(_row(prepared, layer, kernel, setting), kernel) for layer, kernel in kernels if kernel is not None]
+    result = _total(prepared, setting, rows, working)
+    share = 1.0 - len(uncovered) / len(prepared.layers) if prepared.layers else 1.0
+    return replace(
+        result,
+        runtime=runtime,
+        precision=precision,
+        batch=batch,
+        coverage=share,
+        uncovered=tuple(f"{layer.name} ({layer.op})" for layer in uncovered),
+    )
+
+
+def _option_problems(
+    device: Device, runtime: str, precision: str, batch: int, threads: int, frequency_hz: float
+) -> list[str]:
+    """Return a line per option that the device or presage cannot do."""
+    problems = []
+    low, high = device.clock.minimum, device.clock.maximum
+    if runtime not in RUNTIMES:
+        problems.append(f"runtime: {runtime!r} is unknown; supported: {', '.join(RUNTIMES)}")
+    if precision not in PRECISIONS:
+        problems.append(f"precision: no {precision!r} kernels are generated; supported: {', '.join(PRECISIONS)}")
+    if batch < 1:
+        problems.append(f"batch: {batch} inputs; expected at least 1")
+    if not 1 <= threads <= device.cores:
+        problems.append(f"threads: {threads}; expected 1 to {device.cores}, the cores of {device.name}")
+    if not low.value <= frequency_hz <= high.value:
+        problems.append(f"frequency: {frequency_hz / 1e6:g} MHz; expected {low.text} to {high.text}")
+    return problems
+
+
+def _uncovered_problem(layer: Layer) -> str:
+    """Say that an operator has no cost."""
+    return (
+        f"layer {layer.name!r}: operator {layer.op!r} has no cost on this device; "
+        "allow uncovered layers to go on without it"
+    )
+
+
+def _prepared(graph: Graph, precision: str, batch: int) -> Graph:
+    """Return the graph as it is costed."""
+    from workloads.passes.prepare import prepare
+
+    ready = prepare(graph, precision)
+    return with_batch(ready, batch) if batch > 1 else ready
+
+
+def _working(graph: Graph) -> Working:
+    """Return what the whole network keeps in memory."""
+    from workloads.passes.memory_plan import plan
+
+    return Working(graph.weights_bytes, plan(graph).peak_bytes)
+
+
+def _row(graph: Graph, layer: Layer, kernel: Kernel, setting: Setting) -> LayerEstimate:
+    """Return one layer's row; an in-order core waits for memory, the others overlap it with work."""
+    device = setting.device
+    compute_s = kernel.cycles / setting.frequency_hz / setting.threads
+    memory_s, slowest = memory_time(kernel.moved, device, setting.frequency_hz, setting.threads)
+    overhead_s = _overhead(setting) if kernel.cycles else 0.0
+    together_s = compute_s + memory_s if device.core.model == "inorder" else max(compute_s, memory_s)
+    latency_s = together_s + overhead_s
+    macs = layer_macs(graph, layer)
+    bound = max(((compute_s, kernel.bound), (memory_s, slowest), (overhead_s, "overhead")), key=lambda item: item[0])[1]
+    activity = Activity(latency_s, macs, outer_bytes(kernel.moved, device))
+    return LayerEstimate(
+        name=layer.name,
+        op=layer.op,
+        macs=macs,
+        cycles=kernel.cycles,
+        compute_s=compute_s,
+        memory_s=memory_s,
+        overhead_s=overhead_s,
+        latency_s=latency_s,
+        energy_j=energy(device, activity, setting.threads, setting.frequency_hz),
+        bytes=kernel.distinct_bytes,
+        bound=bound,
+    )
+
+
+def outer_bytes(moved: tuple[Traffic, ...], device: Device) -> int:
+    """Return the bytes to and from the outermost memory of the device. [B]"""
+    outermost = list(device.memory)[-1]
+    return sum(level.read_bytes + level.written_bytes for level in moved if level.level == outermost)
+
+
+def _overhead(setting: Setting) -> float:
+    """Return the time of starting one layer: call, launch, and fork and join of the threads. [s]"""
+    overhead = setting.device.overhead
+    call_s = overhead.layer.value / setting.frequency_hz if overhead.layer is not None else 0.0
+    launch_s = overhead.launch.value if overhead.launch is not None else 0.0
+    fork_s = overhead.fork_join.value if overhead.fork_join is not None and setting.threads > 1 else 0.0
+    return call_s + launch_s + fork_s
+
+
+def _total(graph: Graph, setting: Setting, rows: list[tuple[LayerEstimate, Kernel]], working: Working) -> Estimate:
+    """Return the sums over the layers, with the band of the core model and of assumed figures."""
+    device = setting.device
+    band = device.core.band
+    latency_s = sum(row.latency_s for row, _ in rows)
+    low_s = sum(row.latency_s * kernel.low for row, kernel in rows) * band.latency.lowest
+    high_s = sum(row.latency_s * kernel.high for row, kernel in rows) * band.latency.highest
+    macs = sum(row.macs for row, _ in rows)
+    outer = sum(outer_bytes(kernel.moved, device) for _, kernel in rows)
+    energy_j = sum(row.energy_j for row, _ in rows)
+    at = (setting.threads, setting.frequency_hz)
+    low_j = energy(device, Activity(low_s, macs, outer), *at, "low") * band.energy.lowest
+    high_j = energy(device, Activity(high_s, macs, outer), *at, "high") * band.energy.highest
+    scratch = max((kernel.scratch_bytes for _, kernel in rows), default=0)
+    peak = working.activations_bytes + scratch
+    return Estimate(
+        model=graph.name,
+        device=device.name,
+        runtime="",
+        precision="",
+        batch=1,
+        threads=setting.threads,
+        frequency_hz=setting.frequency_hz,
+        macs=macs,
+        weights_bytes=working.weights_bytes,
+        peak_ram_bytes=peak,
+        fits=fits(device, working.weights_bytes, peak),
+        latency_s=latency_s,
+        latency_low_s=low_s,
+        latency_high_s=high_s,
+        energy_j=energy_j,
+        energy_low_j=min(low_j, energy_j),
+        energy_high_j=max(high_j, energy_j),
+        average_power_w=energy_j / latency_s if latency_s else 0.0,
+        coverage=1.0,
+        calibrated=False,
+        layers=tuple(row for row, _ in rows),
+        notes=_notes(device, rows),
+    )
+
+
+def fits(device: Device, weights_bytes: int, peak_ram_bytes: int) -> bool:
+    """Whether a network's weights and its arena fit the device, together where one memory holds both."""
+    weights, activations = home(device, "weights", weights_bytes), home(device, "activations", peak_ram_bytes)
+    if weights == activations:
+        return weights_bytes + peak_ram_bytes <= device.memory[weights].size.value
+    return weights_bytes <= device.memory[weights].size.value and (
+        peak_ram_bytes <= device.memory[activations].size.value
+    )
+
+
+def _notes(device: Device, rows: list[tuple[LayerEstimate, Kernel]]) -> tuple[str, ...]:
+    """Return what a reader must know: how sure the numbers are, and which layers rest on a rate."""
+    notes = [f"uncalibrated: no measurement of generated kernels on {device.name}; the band is assumed"]
+    rated = sorted({row.op for row, kernel in rows if kernel.low != 1.0 or kernel.high != 1.0})
+    if rated:
+        notes.append(f"no kernel is generated for {', '.join(rated)}: cycles per element from the device file")
+    return tuple(notes)

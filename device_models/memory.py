@@ -1,0 +1,136 @@
+"""Memory: the bytes that cross each level of the hierarchy, and the time that takes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from device_models.footprint import Nest, nest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from device_models.device import Device, Kind, MemoryLevel
+    from workloads.program import Program
+
+WEIGHT_ROLES = ("weights", "parameters")
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that one level delivers towards the core, and takes back. [B]"""
+
+    level: str
+    read_bytes: int
+    written_bytes: int
+
+
+@dataclass(frozen=True)
+class Working:
+    """What else lives in the memories while a layer runs.
+
+    Parameters
+    ----------
+    weights_bytes, activations_bytes
+        Constants of the whole network, and the peak of its activations. [B]
+    """
+
+    weights_bytes: int
+    activations_bytes: int
+
+
+@dataclass(frozen=True)
+class LayerTraffic:
+    """Traffic of one layer by level, nearest first, and the distinct bytes it touches. [B]"""
+
+    levels: tuple[Traffic, ...]
+    distinct_bytes: int
+
+
+def traffic(program: Program, device: Device, working: Working) -> LayerTraffic:
+    """Return what crosses each level while a Program runs once, in repeated inferences of its network.
+
+    A cache keeps what a loop touches if all of it fits: then the loop's bytes are fetched once. Whatever the whole
+    network leaves in a cache is still there at the next inference; what one layer leaves, for the next layer.
+    """
+    line = int(next((level.line.value for level in device.memory.values() if level.line is not None), 1))
+    nest = nest_of(program, program.isa.spaces[0], line)
+    kinds: dict[str, Kind] = {
+        buffer.name: "weights" if buffer.role in WEIGHT_ROLES else "activations" for buffer in program.buffers
+    }
+    wanted: Mapping[Kind, int] = {"weights": working.weights_bytes, "activations": working.activations_bytes}
+    levels: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for kind, nbytes in wanted.items():
+        for cache, level in hops(device, kind, nbytes):
+            if cache is not None and _stays(cache.size.value, kind, nest.whole, working):
+                break
+            crossing = fetched(nest, 0.0 if cache is None else cache.size.value)
+            for name in (name for name in crossing if kinds[name] == kind):
+                levels[level][0] += crossing[name] * (name in nest.loads)
+                levels[level][1] += crossing[name] * (name in nest.stores)
+    ordered = tuple(Traffic(name, *levels[name]) for name in device.memory if name in levels)
+    return LayerTraffic(ordered, sum(nest.whole.values()))
+
+
+def _stays(capacity: float, kind: Kind, layer: Mapping[str, int], working: Working) -> bool:
+    """Whether a cache still holds a layer's data from the last inference, or its input from the layer before."""
+    network = working.weights_bytes + working.activations_bytes
+    return network <= capacity or (kind == "activations" and sum(layer.values()) <= capacity)
+
+
+def home(device: Device, kind: Kind, nbytes: float) -> str:
+    """Return the nearest level that holds ``nbytes`` of weights or activations; the largest if none does."""
+    homes = [name for name, level in device.memory.items() if kind in level.holds]
+    return next((name for name in homes if device.memory[name].size.value >= nbytes), homes[-1])
+
+
+def hops(device: Device, kind: Kind, nbytes: float) -> list[tuple[MemoryLevel | None, str]]:
+    """Return the way of data to the core: (the cache that filters it, the level it is fetched from), nearest first.
+
+    The nearest cache works at the core's own load rate, so the first fetch counted is the one that fills it.
+    """
+    end = home(device, kind, nbytes)
+    names = list(device.memory)
+    before = [name for name in names[: names.index(end)] if not device.memory[name].holds]
+    way = [*before, end]
+    if not before:
+        return [(None, end)] if device.memory[end].read_bytes_per_s(1.0) is not None else []
+    return [(device.memory[nearer], farther) for nearer, farther in pairwise(way)]
+
+
+def fetched(nest: Nest, capacity: float) -> dict[str, int]:
+    """Return the bytes of each buffer that cross a cache of ``capacity`` while a loop runs. [B]"""
+    if sum(nest.once.values()) <= capacity:
+        return dict(nest.whole)
+    total = defaultdict(int, nest.own)
+    for child in nest.children:
+        for name, nbytes in fetched(child, capacity).items():
+            total[name] += nbytes * nest.trips
+    return {name: max(nbytes, nest.whole[name]) for name, nbytes in total.items()}
+
+
+def memory_time(levels: Sequence[Traffic], device: Device, frequency_hz: float, threads: int = 1) -> tuple[float, str]:
+    """Return the time of the slowest level, and its name; levels deliver at the same time. [s]
+
+    Threads share a level that has a total bandwidth, and split the traffic of the others.
+    """
+    times = [
+        (_level_time(traffic, device.memory[traffic.level], frequency_hz, threads), traffic.level) for traffic in levels
+    ]
+    return max(times, default=(0.0, "none"))
+
+
+def _level_time(moved: Traffic, level: MemoryLevel, frequency_hz: float, threads: int) -> float:
+    """Return the time of one level's traffic split over threads. [s]"""
+    read = level.read_bytes_per_s(frequency_hz)
+    if read is None or not (moved.read_bytes or moved.written_bytes):
+        return 0.0
+    write = read if level.write_bandwidth is None else level.write_bandwidth.value
+    latency = 0.0 if level.latency is None else level.latency.value
+    alone = moved.read_bytes / read + moved.written_bytes / write
+    shared = 0.0
+    if level.total_bandwidth is not None:
+        shared = (moved.read_bytes + moved.written_bytes) / level.total_bandwidth.value
+    return latency + max(alone / threads, shared)
