@@ -96,6 +96,9 @@ class NodeResult(_Frozen):
     carbon_g: float
     cloud_energy_j: float
     network_energy_j: float | None
+    span_s: float | None = None  # the time over which energy was counted: the horizon, or until the last result
+    carbon_by_part_g: dict[str, float] = {}  # by part: device, cloud, network
+    sensitive_bytes: float | None = None  # sensitive bytes that left the node
 
 
 class Run(_Frozen):
@@ -116,7 +119,9 @@ class Verdict(_Frozen):
     run: str
     stated: str
     predicted: str
-    verdict: str  # expect: "met", "violated"; claim: "supported", "optimistic", "impossible", "inconsistent"
+    # expect: "met", "violated"; claim: "supported", "optimistic", "pessimistic" (predicted better than claimed),
+    # "impossible", "inconsistent"; either: "unknown" (the metric does not exist in this run)
+    verdict: str
     explanation: str = ""
 
 
