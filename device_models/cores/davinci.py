@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from device_models.cores import Core, CoreCost
 from device_models.figures import Figure, Sourced
-from device_models.quantities import Bytes, BytesPerCycle, Cycles
+from device_models.quantities import Bytes, BytesPerCycle, Cycles  # noqa: TC001 - pydantic reads annotations
 from workloads.errors import InputError, did_you_mean
 from workloads.isa import ELEMENT_BYTES
 from workloads.program import Loop
@@ -108,34 +108,57 @@ class Step:
     """One hardware instruction: its queue, the cycles it holds it, and the cycles to issue it."""
 
     queue: str
-    cycles: float
+    held: float
     issue: float
+
+    @property
+    def parts(self) -> tuple[Step, ...]:
+        """Nothing inside."""
+        return ()
+
+    @property
+    def busy(self) -> Mapping[str, float]:
+        """Cycles of each queue."""
+        return {queue: cycles for queue, cycles in ((self.queue, self.held), (SCALAR, self.issue)) if cycles}
+
+    @property
+    def cycles(self) -> float:
+        """From its issue to its end."""
+        return self.held + self.issue
 
 
 def cost(program: Program, core: Core) -> CoreCost:
     """Return the cycles of a Program on one core whose data lie in the L2 cache.
 
-    All queues work at the same time because every buffer is one of two. So the time is that of the busiest queue,
-    plus what precedes its first instruction in program order (filling), plus what follows its last (draining), plus
-    the latency of global memory. Never less than the busiest queue, never more than all of them in turn.
+    All queues work at the same time because every buffer is one of two. So each queue bounds the time by its own work,
+    plus what precedes its first instruction in program order (filling), plus what follows its last (draining); the
+    largest bound is taken, and the latency of global memory added. Never less than the busiest queue, never more than
+    all of them in turn.
     """
     nest = _nest(program.body, program.isa, core)
-    busy = nest.busy
-    if not busy:
-        return CoreCost(0.0, SCALAR, {})
-    bound = max(busy, key=lambda queue: busy[queue])
+    if not nest.busy:
+        return CoreCost(0.0, SCALAR, {SCALAR: 0.0})
     timing: Timing = core.timing
-    waiting = timing.latency.value + _outside(nest, bound) + _outside(nest, bound, last=True)
-    return CoreCost(busy[bound] + waiting, bound, {**busy, "fill and drain": waiting})
+    waiting = nest.cycles - nest.busy[nest.bound] + timing.latency.value
+    return CoreCost(nest.cycles + timing.latency.value, nest.bound, {**nest.busy, "fill and drain": waiting})
 
 
 @dataclass(frozen=True, eq=False)
 class Nest:
-    """A loop with its hardware instructions and inner loops in order, and the cycles of each queue in all trips."""
+    """A loop with its hardware instructions and inner loops in order.
 
-    trips: int
+    Parameters
+    ----------
+    busy
+        Cycles of each queue in all trips.
+    cycles, bound
+        Time of all trips, and the queue that sets it.
+    """
+
     parts: tuple[Step | Nest, ...]
     busy: Mapping[str, float]
+    cycles: float
+    bound: str
 
 
 def _nest(body: Sequence[Statement], isa: InstructionSet, core: Core, trips: int = 1) -> Nest:
@@ -150,9 +173,25 @@ def _nest(body: Sequence[Statement], isa: InstructionSet, core: Core, trips: int
             parts.append(_nest(statement.body, isa, core, statement.trips))
     busy: defaultdict[str, float] = defaultdict(float)
     for part in parts:
-        for queue, cycles in _busy(part).items():
+        for queue, cycles in part.busy.items():
             busy[queue] += cycles * trips
-    return Nest(trips, tuple(parts), dict(busy))
+    bounds = {
+        queue: (cycles + _outside(parts, queue) + _outside(parts[::-1], queue, last=True), cycles)
+        for queue, cycles in busy.items()
+    }
+    bound = max(bounds, key=lambda queue: bounds[queue], default=SCALAR)
+    return Nest(tuple(parts), dict(busy), bounds[bound][0] if bounds else 0.0, bound)
+
+
+def _outside(parts: Sequence[Step | Nest], queue: str, *, last: bool = False) -> float:
+    """Return the cycles before one queue's first instruction; after its last one, given the parts in reverse."""
+    total = 0.0
+    for part in parts:
+        if queue in part.busy:
+            inner = part.parts[::-1] if last else part.parts
+            return total + _outside(inner, queue, last=last)
+        total += part.cycles
+    return total
 
 
 def _single(loop: Loop) -> tuple[Instruction, int] | None:
@@ -164,24 +203,6 @@ def _single(loop: Loop) -> tuple[Instruction, int] | None:
         found = _single(inner[0])
         return None if found is None else (found[0], found[1] * loop.trips)
     return (inner[0], loop.trips) if len(inner[0].shape) == 4 and len(inner[0].sources) == 1 else None
-
-
-def _busy(part: Step | Nest) -> Mapping[str, float]:
-    """Return the cycles of each queue."""
-    if isinstance(part, Nest):
-        return part.busy
-    return {queue: cycles for queue, cycles in ((part.queue, part.cycles), (SCALAR, part.issue)) if cycles}
-
-
-def _outside(nest: Nest, bound: str, *, last: bool = False) -> float:
-    """Return the cycles of the other queues before the first instruction of one queue, or after its last."""
-    total = 0.0
-    for part in reversed(nest.parts) if last else nest.parts:
-        busy = _busy(part)
-        if bound in busy:
-            return total + (_outside(part, bound, last=last) if isinstance(part, Nest) else 0.0)
-        total += sum(busy.values())
-    return total
 
 
 def _step(instruction: Instruction, isa: InstructionSet, core: Core, times: int) -> Step:
@@ -213,8 +234,11 @@ def _step(instruction: Instruction, isa: InstructionSet, core: Core, times: int)
 
 def _known(timing: Timing) -> Iterator[str]:
     """Yield every mnemonic with a timing."""
-    for row in (timing.cube, timing.scalar, *timing.vector, *timing.move, *timing.free):
-        yield from row.instructions
+    yield from timing.cube.instructions
+    yield from timing.scalar.instructions
+    for group in (timing.vector, timing.move, timing.free):
+        for row in group:
+            yield from row.instructions
 
 
 def mad_cycles(cube: Cube, extent: tuple[int, int, int], element_bytes: int) -> float:

@@ -171,9 +171,7 @@ def test_a_maximum_pool_is_exact(case, small, seed):
     spec, operator = case
     random = np.random.default_rng(seed)
     operands = scaled(random, 1)
-    operands = replace(
-        operands, output_scale=operands.input_scales[0], output_zero_point=operands.input_zero_points[0]
-    )
+    operands = replace(operands, output_scale=operands.input_scales[0], output_zero_point=operands.input_zero_points[0])
     x = integers(random, (spec.batch, spec.height, spec.width, spec.channels))
     found = run(davinci.generate(spec, isa_of(small)), spec, operands, x)
     shape = (spec.batch, spec.height_out, spec.width_out, spec.channels)
@@ -243,7 +241,10 @@ def test_the_first_layer_is_stored_four_channels_wide_and_others_in_groups_of_th
     assert [block.channels for block in blocks(spec, isa)] == [4]
     assert [block.channels for block in blocks(replace(spec, channels=33), isa)] == [64]
     depthwise = replace(spec, channels=70, channels_out=70, depthwise=True)
-    assert [(block.trips, block.inputs, block.channels) for block in blocks(depthwise, isa)] == [(2, 32, 32), (1, 6, 32)]
+    assert [(block.trips, block.inputs, block.channels) for block in blocks(depthwise, isa)] == [
+        (2, 32, 32),
+        (1, 6, 32),
+    ]
 
 
 def test_depth_tiles_follow_each_other_without_a_gap():
