@@ -288,8 +288,7 @@ def _activation(layer: ParamLayer) -> Clamp:
 def _padding(layer: ParamLayer, shape: Shape, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
     """Return the padding of a convolution."""
     left = layer.integer(4)
-    if left in {CURVES = {2: "LeakyReLU", 4: "Sigmoid", 5: "Mish", 6: "HardSwish"}  # fused activations that are not clamps
-SAME_UPPER, SAME_LOWER}:
+    if left in {SAME_UPPER, SAME_LOWER}:
         return _same((shape[1], shape[2]), kernel, stride, dilation, upper=left == SAME_UPPER)
     top = layer.integer(14, left)
     return (top, left, layer.integer(16, top), layer.integer(15, left))

@@ -247,7 +247,7 @@ def _reduce_max(wiring: Wiring, row: TableRow) -> None:
 
 
 def _concat(wiring: Wiring, row: TableRow) -> None:
-    """Concatenation of the first input with the latest unread outputs that complete the output shape."""
+    """Concatenation of the first input with the latest unread outputs, and a constant for what they leave open."""
     axes = [axis for axis, pair in enumerate(zip(row.input_shape, row.output_shape, strict=True)) if len(set(pair)) > 1]
     if len(axes) != 1:
         raise ValueError(f"shapes {row.input_shape} and {row.output_shape} differ along {len(axes)} axes, expected one")
@@ -263,8 +263,11 @@ def _concat(wiring: Wiring, row: TableRow) -> None:
             wiring.waiting.remove(name)
             inputs.append(name)
             missing -= shape[axis]
+    if missing < 0:
+        raise ValueError(f"shape {row.input_shape} is larger than {row.output_shape}")
     if missing:
-        raise ValueError(f"no unread outputs complete {row.input_shape} to {row.output_shape}")
+        rest = (*row.output_shape[:axis], missing, *row.output_shape[axis + 1 :])
+        inputs.append(wiring.weights(rest, row.dtype))
     wiring.add(Concat(axis), inputs, row.output_shape, row.dtype)
 
 
