@@ -6,7 +6,7 @@ from simulator.link import Signal
 from simulator.policies import LOCAL, REMOTE, Decision, Request, View
 
 
-def decide(request: Request, view: View, *, low_battery: float = 0.15, minimum_uplink_bps: float = 1e6) -> Decision:
+def decide(request: Request, view: View, *, low_battery: float = 0.15, minimum_uplink_bps: float = 5e5) -> Decision:
     """Offload unless the battery is low, the signal weak, or the deadline is only met on the device.
 
     Parameters
