@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -97,7 +96,7 @@ def _is_scratch(program: Program, name: str) -> bool:
 @lru_cache(maxsize=4096)
 def _priced(spec: Spec, core: Core) -> tuple[Program, CoreCost]:
     """Return the Program generated for a kernel on a core's best instruction set, and its cycles."""
-    isa = core.isa()
-    module = importlib.import_module(f"workloads.codegen.{isa.name.replace('-', '_')}")
-    program: Program = module.generate(spec, isa)
+    from workloads.codegen import generate
+
+    program = generate(spec, core.isa())
     return program, cost(program, core)

@@ -165,6 +165,8 @@ def _holding(row: Row, meaning: Meaning, lanes: int, isa: InstructionSet) -> flo
 
 def _source_lanes(meaning: Meaning, lanes: int, index: int) -> int:
     """Return the elements of a source operand that a destination of ``lanes`` needs."""
+    if index in meaning.scalar_sources:
+        return 1
     if meaning.kind == "dot" and index < 2:
         return lanes * meaning.group
     if meaning.kind == "extend":
@@ -208,7 +210,7 @@ def _issue(
         _registers(source, ELEMENT_BYTES[kind] * _source_lanes(meaning, lanes, index), isa)
         for index, (source, kind) in enumerate(zip(sources, kinds, strict=False))
     ]
-    writes = _registers(destination, ELEMENT_BYTES[meaning.result] * lanes, isa) if destination else ()
+    writes = _registers(destination, ELEMENT_BYTES[meaning.holds or meaning.result] * lanes, isa) if destination else ()
     return Issue(
         op=op,
         micros=tuple(micros),
