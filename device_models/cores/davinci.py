@@ -152,7 +152,7 @@ class Nest:
     busy
         Cycles of each queue in all trips.
     cycles, bound
-        Time of all trips, and the queue that sets it.
+        Time of all trips, and the busiest queue.
     """
 
     parts: tuple[Step | Nest, ...]
@@ -175,12 +175,9 @@ def _nest(body: Sequence[Statement], isa: InstructionSet, core: Core, trips: int
     for part in parts:
         for queue, cycles in part.busy.items():
             busy[queue] += cycles * trips
-    bounds = {
-        queue: (cycles + _outside(parts, queue) + _outside(parts[::-1], queue, last=True), cycles)
-        for queue, cycles in busy.items()
-    }
-    bound = max(bounds, key=lambda queue: bounds[queue], default=SCALAR)
-    return Nest(tuple(parts), dict(busy), bounds[bound][0] if bounds else 0.0, bound)
+    times = [own + _outside(parts, queue) + _outside(parts[::-1], queue, last=True) for queue, own in busy.items()]
+    bound = max(busy, key=lambda queue: busy[queue], default=SCALAR)
+    return Nest(tuple(parts), dict(busy), max(times, default=0.0), bound)
 
 
 def _outside(parts: Sequence[Step | Nest], queue: str, *, last: bool = False) -> float:
