@@ -80,7 +80,8 @@ class Convolution:
         if operands.weight_zero_point:
             raise ValueError(f"weights have zero point {operands.weight_zero_point}; vector kernels need 0")
         weights = operands.weights
-        if self.groups == self.channels and weights.shape[0] == 1 and weights.shape[-1] == self.channels_out:
+        channels_last = weights.ndim == 4 and weights.shape[0] == 1 and weights.shape[-1] == self.channels_out
+        if self.groups == self.channels and channels_last:
             weights = weights.transpose(3, 1, 2, 0)  # depthwise weights hold their channels last
         return weights.reshape(self.channels_out, *self.kernel, self.channels // self.groups)
 

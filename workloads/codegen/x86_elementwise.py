@@ -10,13 +10,15 @@ import numpy as np
 from workloads.arithmetic import effective_scales
 from workloads.codegen import x86
 from workloads.codegen.common import loop
+from workloads.codegen.regions import constants
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workloads.codegen.specs import CopySpec, ElementwiseSpec
-    from workloads.codegen.x86 import Body, Constants, Dialect
+    from workloads.codegen.regions import Constants
+    from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
     from workloads.tensor import Array
@@ -33,7 +35,7 @@ _REGIONS = {
 def table_of(spec: ElementwiseSpec, dialect: Dialect) -> Constants:
     """Place the vectors that the kind needs."""
     names = dict.fromkeys(_REGIONS[spec.kind], dialect.vector_bytes)
-    return x86.constants({**x86.bound_regions(dialect), **names})
+    return constants({**x86.bound_regions(dialect), **names})
 
 
 def generate(spec: ElementwiseSpec, isa: InstructionSet, dialect: Dialect) -> Program:
@@ -109,19 +111,19 @@ def pack(spec: ElementwiseSpec, operands: Operands, dialect: Dialect) -> dict[st
     real = np.float32
     zeros = [np.int32(zero_point) for zero_point in operands.input_zero_points]
     output_zero_point = real(operands.output_zero_point)
-    constants: tuple[np.generic, ...]
+    held: tuple[np.generic, ...]
     if spec.kind == "add":
         ratios = [real(scale) / real(operands.output_scale) for scale in operands.input_scales]
         centre = ratios[0] * real(zeros[0]) + ratios[1] * real(zeros[1])
-        constants = (*ratios, output_zero_point - centre)
+        held = (*ratios, output_zero_point - centre)
     else:
         scale = real(effective_scales(operands, x86.PROFILE)[0])
-        constants = (*zeros, scale, output_zero_point)
+        held = (*zeros, scale, output_zero_point)
     if spec.kind in ("add", "mul"):
         values = x86.bound_values(dialect, operands.low, operands.high, 0)
     else:
         values = x86.offset_bounds(dialect, operands)
-    values |= {name: np.full(dialect.lanes, value) for name, value in zip(_REGIONS[spec.kind], constants, strict=False)}
+    values |= {name: np.full(dialect.lanes, value) for name, value in zip(_REGIONS[spec.kind], held, strict=False)}
     return {"parameters": table_of(spec, dialect).pack(values)}
 
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from workloads.codegen import x86, x86_window
 from workloads.codegen.common import needs_padding
+from workloads.codegen.regions import constants
 from workloads.program import Address, Instruction, Program
 
 if TYPE_CHECKING:
     from workloads.codegen.specs import PoolSpec
-    from workloads.codegen.x86 import Body, Constants, Dialect
+    from workloads.codegen.regions import Constants
+    from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
     from workloads.tensor import Array
@@ -35,12 +37,12 @@ def table_of(spec: PoolSpec, dialect: Dialect) -> Constants:
     """Place what the kind of pooling needs."""
     vector = dialect.vector_bytes
     if spec.kind == "max":
-        return x86.constants({"lowest": vector, "highest": vector, "pad": 1})
+        return constants({"lowest": vector, "highest": vector, "pad": 1})
     regions = {**x86.bound_regions(dialect), "pad": 1, "scale": vector, "start": vector}
     if not spec.mean:
         names = ("input_zero_point", "output_scale", "output_offset")
         regions |= {**dict.fromkeys(names, vector), "divisors": _divisors(spec).nbytes}
-    return x86.constants(regions)
+    return constants(regions)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,13 @@ import numpy as np
 
 from workloads.arithmetic import effective_scales
 from workloads.codegen import x86
+from workloads.codegen.regions import constants
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
     from workloads.codegen.geometry import Convolution
-    from workloads.codegen.x86 import Body, Constants, Dialect
+    from workloads.codegen.regions import Constants
+    from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
     from workloads.tensor import Array
@@ -96,7 +98,7 @@ def _weights_bytes(conv: Convolution, dialect: Dialect) -> int:
 def table_of(conv: Convolution, dialect: Dialect) -> Constants:
     """Place the per-channel vectors and the bounds."""
     channels = 4 * conv.groups * vectors_of(conv, dialect) * dialect.lanes
-    return x86.constants({"bias": channels, "scale": channels, **x86.bound_regions(dialect), "pad": 2, "flip": 1})
+    return constants({"bias": channels, "scale": channels, **x86.bound_regions(dialect), "pad": 2, "flip": 1})
 
 
 def generate(name: str, conv: Convolution, isa: InstructionSet, dialect: Dialect) -> Program:

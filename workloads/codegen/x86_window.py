@@ -11,13 +11,15 @@ from workloads.arithmetic import effective_scales
 from workloads.codegen import x86
 from workloads.codegen.common import Image, fixed, loop, padded_copy, split
 from workloads.codegen.geometry import product
+from workloads.codegen.regions import constants
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from workloads.codegen.specs import ConvSpec, PoolSpec
-    from workloads.codegen.x86 import Body, Constants, Dialect
+    from workloads.codegen.regions import Constants
+    from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
     from workloads.tensor import Array
@@ -102,7 +104,7 @@ def _padded_channels(channels: int, dialect: Dialect) -> int:
 def depthwise_table(spec: ConvSpec, dialect: Dialect) -> Constants:
     """Place the per-channel vectors and the bounds of a depthwise convolution."""
     channels = 4 * _padded_channels(spec.channels, dialect)
-    return x86.constants({"bias": channels, "scale": channels, **x86.bound_regions(dialect), "pad": 1})
+    return constants({"bias": channels, "scale": channels, **x86.bound_regions(dialect), "pad": 1})
 
 
 def generate_depthwise(name: str, spec: ConvSpec, isa: InstructionSet, dialect: Dialect) -> Program:
