@@ -6,8 +6,8 @@ The closed set of meanings (``Meaning.kind``). Lanes i run over the active lanes
 register wider than its result keeps it sign-extended when ``holds`` says so. Lanes beyond the active ones stay as they
 were, or become zero with ``zeroing``.
 
-========================= =============================================================================================
-load, store, move         d[i] = a[i], extended or cut to ``result``; ``shape = (stride_bytes,)`` strides the memory side
+========================= ========================================================================================
+load, store, move         d[i] = a[i], extended or cut to ``result``; ``shape = (stride_bytes,)`` strides the memory
 immediate, broadcast,     d[i] = a[0], from an immediate, a register, memory
 broadcast_load
 extend                    d[i] = a[start + i * step], sign- or zero-extended (SXTB16 with ROR #8: start 1, step 2)
@@ -18,24 +18,24 @@ minimum, maximum
 multiply_add              d[i] = a[i] * b[i] + c[i]; c is the destination with ``accumulate``
 multiply_high             d[i] = (a[i] * b[i] >> shift, with ``rounding``) + c[i] where c is given
 dot                       d[i] = c[i] + sum of a[i * group + j] * b[i * group + j]; c as for multiply_add, or zero
-shift_left, shift_right   d[i] = a[i] shifted by b[i]; right is arithmetic for signed a; ``rounding`` "up" adds half first
+shift_left, shift_right   d[i] = a[i] shifted by b[i]; right is arithmetic for signed a; ``rounding`` "up" adds half
 less_than, select         d[i] = 1 if a[i] < b[i] else 0; d[i] = b[i] if a[i] != 0 else c[i]
 count_leading_zeros       d[i] = zero bits above the highest one of a 32- or 64-bit a[i]
 convert                   between integer and float or f16 and f32, half to even; out of range gives the lowest integer,
                           or the nearest with ``saturate``
 reduce_add                d[0] = sum of a[i], + b[0] where b is given
-horizontal_add            in each block of ``group`` lanes: sums of neighbouring pairs of a, then of b (VPHADDD: group 4)
-permute                   d[i] = lane ``indices[i]`` of a followed by b (``Meaning.lanes`` each); ``shape`` may give them
+horizontal_add            in each block of ``group`` lanes: sums of neighbouring pairs of a, then of b (VPHADDD: 4)
+permute                   d[i] = lane ``indices[i]`` of a then b (``Meaning.lanes`` each); ``shape`` may give them
 control                   nothing: loop counters, compares, branches; counted and timed only
 copy_block                shape (rows, row_elements, source_stride_bytes, destination_stride_bytes)
 fill_block                shape (rows, row_elements, destination_stride_bytes): every element = a[0]
 matrix_multiply           shape (m, k, n[, pitches of a, b and d in bytes]): d (m, n) int32 = a (m, k) int8 times the
                           transpose of b (n, k) int8, all row-major; added to d with ``accumulate``
-requantize_block          shape (rows, columns[, pitches of a and d in bytes]): d int8 from a int32, row-major; b holds one
-                          64-bit quantisation word per column: scale in the float32 pattern of bits 0..31 (low 13 cut),
-                          signed 9-bit offset in bits 37..45: saturate(round_half_even(clip(a * scale, -256, 255)) + offset);
-                          c, where given, holds the lowest and the highest result, a signed byte each
-========================= =============================================================================================
+requantize_block          shape (rows, columns[, pitches of a and d in bytes]): d int8 from a int32, row-major:
+                          saturate(round_half_even(clip(a * scale, -256, 255)) + offset); b holds one 64-bit word per
+                          column: scale in the float32 pattern of bits 0..31 (low 13 cut), signed 9-bit offset in
+                          bits 37..45; c, where given, the lowest and the highest result, a signed byte each
+========================= ========================================================================================
 
 Float lanes are computed in float64 and rounded once to ``result`` (multiply_add too). Memory may be unaligned, except
 for floats. The host is little-endian, as the modelled targets are.
@@ -87,7 +87,7 @@ def execute(program: Program, buffers: Mapping[str, Array]) -> Execution:
     Parameters
     ----------
     buffers
-        By buffer name: any contiguous array with exactly the buffer's bytes. Inputs, weights and parameters must be given.
+        By buffer name: any array with exactly the buffer's bytes. Inputs, weights and parameters must be given.
 
     Raises
     ------

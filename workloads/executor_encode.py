@@ -365,8 +365,8 @@ def _fast(code: Code, row: list[int], result: str, destination: Place, sources: 
         row[k.LANES] = total // unit
         return sources
     opcode = k.MULTIPLY_ADD if opcode == k.MULTIPLY and held == result else opcode
-    kinds = ([place.kind for place in sources] + ["", ""])[:2]
-    fast = _FAST.get((opcode, result, held, *kinds), 0)
+    first_kind, second_kind = ([place.kind for place in sources] + ["", ""])[:2]
+    fast = _FAST.get((opcode, result, held, first_kind, second_kind), 0)
     contiguous = all(place.step == ELEMENT_BYTES[place.kind] for place in sources[:2])
     if (
         not fast

@@ -38,7 +38,8 @@ def faults(program: Program) -> Iterator[str]:
     )
     for buffer in program.buffers:
         if buffer.space not in program.isa.spaces:
-            yield f"buffer {buffer.name!r}: {program.isa.name} has no space {buffer.space!r}; known: {', '.join(program.isa.spaces)}"
+            known = ", ".join(program.isa.spaces)
+            yield f"buffer {buffer.name!r}: {program.isa.name} has no space {buffer.space!r}; known: {known}"
     yield from _body(program, program.body, {}, "body")
 
 
@@ -69,17 +70,17 @@ def _instruction(program: Program, instruction: Instruction, trips: Mapping[str,
         return
     if instruction.destination is None:
         yield "has no destination"
-    if len(instruction.shape) < _SHAPED.get(meaning.kind, 0):
-        yield f"shape {instruction.shape} has {len(instruction.shape)} extents; {meaning.kind} needs {_SHAPED[meaning.kind]}"
+    extents = _SHAPED.get(meaning.kind, 0)
+    if len(instruction.shape) < extents:
+        yield f"shape {instruction.shape} has {len(instruction.shape)} extents; {meaning.kind} needs {extents}"
         return
     if len(instruction.sources) != len(meaning.sources):
         yield f"has {len(instruction.sources)} sources; {len(meaning.sources)} expected"
         return
     registers = isinstance(instruction.destination, str)
-    if instruction.count is not None and not (
-        1 <= instruction.count and (not registers or instruction.count <= meaning.lanes)
-    ):
-        yield f"count {instruction.count} is outside 1..{meaning.lanes} lanes"
+    count = meaning.lanes if instruction.count is None else instruction.count
+    if count < 1 or (registers and count > meaning.lanes):
+        yield f"count {count} is outside 1..{meaning.lanes} lanes"
     for position, (operand, kind, nbytes) in enumerate(_operands(instruction, meaning)):
         space = meaning.spaces[position] if position < len(meaning.spaces) else ""
         yield from _operand(program, operand, kind, nbytes, trips, space)

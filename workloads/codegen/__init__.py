@@ -41,7 +41,7 @@ def generate(spec: Spec, isa: InstructionSet) -> Program:
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
-    """Return the constant buffers (weights, parameters) of a generated Program, as its instruction set lays them out."""
+    """Return the constant buffers (weights, parameters) of a generated Program."""
     packed: dict[str, Array] = _module(program.isa.name).pack(program, spec, operands)
     return packed
 

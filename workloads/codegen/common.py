@@ -10,7 +10,10 @@ from workloads.program import Address, Buffer, Instruction, Loop, Statement
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from workloads.codegen.geometry import Convolution
     from workloads.codegen.specs import ConvSpec, PoolSpec
+
+    Windowed = ConvSpec | Convolution | PoolSpec
     from workloads.isa import InstructionSet
 
 Body = tuple[Statement, ...]
@@ -92,7 +95,7 @@ class Image:
         return Address(self.buffer, offset, tuple(strides.items()))
 
 
-def padded_shape(spec: ConvSpec | PoolSpec) -> tuple[int, int]:
+def padded_shape(spec: Windowed) -> tuple[int, int]:
     """Return the rows and columns that the windows touch."""
     dilation = getattr(spec, "dilation", (1, 1))
     return (
@@ -101,7 +104,7 @@ def padded_shape(spec: ConvSpec | PoolSpec) -> tuple[int, int]:
     )
 
 
-def needs_padding(spec: ConvSpec | PoolSpec) -> bool:
+def needs_padding(spec: Windowed) -> bool:
     """Whether a window reaches outside the image."""
     height, width = padded_shape(spec)
     return any(spec.padding) or height > spec.height or width > spec.width
@@ -109,7 +112,7 @@ def needs_padding(spec: ConvSpec | PoolSpec) -> bool:
 
 def padded_copy(
     isa: InstructionSet,
-    spec: ConvSpec | PoolSpec,
+    spec: Windowed,
     fill: Callable[[Address, int], Body],
     copy: Callable[[Address, Address, int], Body],
     *,
@@ -146,7 +149,7 @@ def padded_copy(
 
 def _inside(
     isa: InstructionSet,
-    spec: ConvSpec | PoolSpec,
+    spec: Windowed,
     given: Image,
     made: Image,
     copy: Callable[[Address, Address, int], Body],
@@ -162,7 +165,7 @@ def _inside(
 
 
 def _border(
-    isa: InstructionSet, spec: ConvSpec | PoolSpec, given: Image, made: Image, fill: Callable[[Address, int], Body]
+    isa: InstructionSet, spec: Windowed, given: Image, made: Image, fill: Callable[[Address, int], Body]
 ) -> Body:
     """Fill what surrounds one image: rows above and below, then runs left and right of each row."""
     top, left = min(spec.padding[0], made.height), min(spec.padding[1], made.width)

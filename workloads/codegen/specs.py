@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from workloads.operators import (
     Activation,
     Add,
@@ -26,6 +28,7 @@ from workloads.operators import (
 
 if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
+    from workloads.tensor import Tensor
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class PoolSpec:
         Positions outside the image count in the average, as zeros.
     mean
         The operator is a mean over the image: one requantisation instead of a division and a requantisation.
+    rescale
+        The output has another quantisation than the input, so that pooled values are requantised.
     """
 
     kind: str
@@ -102,6 +107,7 @@ class PoolSpec:
     padding: tuple[int, int] = (0, 0)
     count_padding: bool = False
     mean: bool = False
+    rescale: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,8 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
         case Pool2d(kind=kind, kernel=kernel, stride=stride, padding=padding, count_padding=counted):
             (batch, height, width, channels), (_, height_out, width_out, _) = _image(x.shape), _image(y.shape)
             return PoolSpec(
-                kind, batch, height, width, channels, height_out, width_out, kernel, stride, padding[:2], counted
+                kind, batch, height, width, channels, height_out, width_out, kernel, stride, padding[:2], counted,
+                rescale=_rescales(x, y),
             )  # fmt: skip
         case Mean(axes=(1, 2)) if len(x.shape) == 4:
             batch, height, width, channels = _image(x.shape)
@@ -172,7 +179,7 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
             other = graph[layer.inputs[1]]
             return ElementwiseSpec(layer.op, y.elements, min(x.elements, other.elements))
         case Activation():
-            return ElementwiseSpec("clamp", y.elements, y.elements)
+            return ElementwiseSpec("requantize" if _rescales(x, y) else "clamp", y.elements, y.elements)
         case Quantize():
             return ElementwiseSpec("requantize", y.elements, y.elements)
         case Softmax():
@@ -185,6 +192,15 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
         case Reshape():
             return None
     raise NotImplementedError(f"layer {layer.name!r}: no kernel is generated for operator {layer.op!r}")
+
+
+def _rescales(x: Tensor, y: Tensor) -> bool:
+    """Whether two quantised tensors differ in scale or zero point."""
+    first, second = x.quantization, y.quantization
+    if first is None or second is None:
+        return False
+    pairs = ((first.scale, second.scale), (first.zero_point, second.zero_point))
+    return not all(np.array_equal(np.ravel(a), np.ravel(b)) for a, b in pairs)
 
 
 def _image(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
