@@ -314,6 +314,15 @@ def _floating(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
 
 
 @kernel
+def _dot(a: Array, b: Array) -> np.int32:
+    """Sum of products, wrapping; over slices, whose plain loop the compiler vectorises."""
+    total = np.int32(0)
+    for i in range(a.size):
+        total = np.int32(total + np.int32(a[i]) * np.int32(b[i]))
+    return total
+
+
+@kernel
 def _block(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run a block instruction; X0.. are its extents and strides in bytes."""
     opcode, rows = row[OPCODE], row[X0]
@@ -329,9 +338,7 @@ def _block(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
                 at = (d + i * row[X5] + 4 * j) >> 2
                 total = v.i32[at] if row[SOURCES] > 2 else np.int32(0)
                 left, right = a + i * row[X3], b + j * row[X4]
-                for k in range(row[X1]):
-                    total += np.int32(v.i8[left + k]) * np.int32(v.i8[right + k])
-                v.i32[at] = np.int32(total)
+                v.i32[at] = np.int32(total + _dot(v.i8[left : left + row[X1]], v.i8[right : right + row[X1]]))
         else:
             for j in range(row[X1]):
                 word = b + 8 * j
