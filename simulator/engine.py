@@ -161,7 +161,7 @@ def _compute(env: simpy.Environment, node: Node) -> Process:
 
 def _journey(env: simpy.Environment, node: Node, offload: Offload, cloud: Cloud, job: Job) -> Process:
     """Take one request to the cloud and its result back."""
-    if not (yield send(env, node, job, up=True)):
+    if not (yield send(env, node, offload, job, up=True)):
         return
     half_s = 0.5 * offload.link.rtt_s
     job.network_s += half_s
@@ -172,7 +172,7 @@ def _journey(env: simpy.Environment, node: Node, offload: Offload, cloud: Cloud,
     yield cloud.submit(node, job)
     job.network_s += half_s
     yield env.timeout(half_s)
-    if (yield send(env, node, job, up=False)):
+    if (yield send(env, node, offload, job, up=False)):
         node.finish(job, env.now)
 
 

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 NO_SIGNAL = "no signal for longer than the patience"
 
 
-def send(env: simpy.Environment, node: Node, job: Job, *, up: bool) -> simpy.Event:
-    """Queue a transfer; the event says whether it arrived."""
+def send(env: simpy.Environment, node: Node, offload: Offload, job: Job, *, up: bool) -> simpy.Event:
+    """Queue a transfer; the event says whether it arrived. Nothing to send never troubles the radio."""
     done = env.event()
     job.since_s = env.now
+    if not (offload.upload_bytes if up else offload.download_bytes):
+        return done.succeed(value=True)
     node.to_send.append((job, up, done))
     if node.radio_idle is not None:
         node.radio_idle.succeed()
@@ -40,9 +42,6 @@ def radio(env: simpy.Environment, node: Node, offload: Offload) -> Process:
             node.radio_idle = env.event()
             yield node.radio_idle
         job, up, done = node.to_send.popleft()
-        if not (offload.upload_bytes if up else offload.download_bytes):
-            done.succeed(value=True)
-            continue
         node.sending = True
         covered = yield from _find_signal(env, offload)
         if covered and not up:
