@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -143,8 +143,6 @@ def _per_tensor(tensor: Tensor) -> tuple[float, int]:
 
 
 def _with_weights(constants: Operands, graph: Graph, layer: Layer) -> Operands:
-    from dataclasses import replace
-
     weights = graph[layer.inputs[1]]
     quantization = _quantization(weights)
     channels = weights.shape[3 if isinstance(layer.operator, DepthwiseConv2d) else 0]
@@ -163,9 +161,14 @@ def _with_weights(constants: Operands, graph: Graph, layer: Layer) -> Operands:
 def _float32_product(graph: Graph, layer: Layer) -> Array | None:
     """Return the factors of the layers for which TFLite multiplies the input scales in float32, else None.
 
+    These are products per tensor (fully connected, matmul, uint8 convolutions) and mul.
+
     tensorflow@lite/kernels/kernel_util.cc, GetQuantizedConvolutionMultipler (per tensor); lite/kernels/mul.cc, Prepare.
     """
-    if graph.arithmetic != "litert" or not isinstance(layer.operator, FullyConnected | MatMul | Mul):
+    in_float32: tuple[type, ...] = (FullyConnected, MatMul, Mul)
+    if graph[layer.inputs[0]].dtype == "uint8":
+        in_float32 += (Conv2d, DepthwiseConv2d)
+    if graph.arithmetic != "litert" or not isinstance(layer.operator, in_float32):
         return None
     scales = [_quantization(graph[name]).scale.astype(np.float32) for name in layer.inputs[:2]]
     output = np.float32(_per_tensor(graph[layer.outputs[0]])[0])
