@@ -23,7 +23,7 @@ _RIGHT_IN = 0.3
 _INK, _LINE = "#1b1b1c", "#d3d3d4"
 _STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"], "font.size": 9, "axes.titlesize": 9.5, "axes.titleweight": "bold",
-    "axes.titlelocation": "left", "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK,
+    "axes.titlelocation": "left", "axes.titley": 1.0, "text.color": _INK, "axes.labelcolor": _INK, "xtick.color": _INK,
     "ytick.color": _INK, "axes.edgecolor": _LINE, "grid.color": _LINE, "axes.grid": True, "axes.axisbelow": True,
     "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "figure.facecolor": "none",
     "axes.facecolor": "none", "savefig.facecolor": "none", "svg.fonttype": "none", "text.parse_math": False,
@@ -117,6 +117,8 @@ def unit_ticks(unit: str) -> Any:
     from matplotlib.ticker import FuncFormatter
 
     def label(value: float, _: int | None) -> str:
+        if not unit:
+            return trimmed(value, 3)
         if abs(value) < 1e-18:
             return f"0 {unit}"
         power = prefix_power(value)
@@ -132,7 +134,7 @@ def log_axis(axis: Any, unit: str) -> None:
     axis.axes.set(**{f"{axis.axis_name}scale": "log"})
     low, high = axis.get_view_interval()
     span = high / low
-    subs = (1.0, 2.0, 5.0) if span < 60 else (1.0, 3.0) if span < 2000 else (1.0,)
+    subs = (1.0, 2.0, 5.0) if span < 60 else (1.0, 3.0) if span < 300 else (1.0,)
     axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(unit_ticks(unit))
     axis.set_minor_locator(NullLocator())
@@ -144,7 +146,8 @@ def svg_text(figure: Figure) -> str:
 
     buffer = io.StringIO()
     # Not savefig, which draws everything twice.
-    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(buffer, metadata={"Date": None})
     return _inline(buffer.getvalue())
 
 
@@ -166,4 +169,4 @@ def _inline(text: str) -> str:
 
 
 def _rounded(attribute: str) -> str:
-    return re.sub(r"(\d\.\d{2})\d+", r"\1", attribute)
+    return re.sub(r"(?<=\.\d\d)\d+", "", attribute)

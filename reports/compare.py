@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reports.formats import MISSING, change, duration, engineering
+from reports.formats import MISSING, UNCHANGED, change, duration, engineering, percent
 from reports.markdown import bullets, escape, table_block
 from reports.tables import METRICS, Cell, Metric, Table, cells, nodes, results
 
@@ -16,7 +16,12 @@ def compare(first: Record, second: Record) -> str:
     """Markdown of two records: what was asked, each node under each policy, each model; and what has no partner."""
     blocks = [f"# {escape(first.title)} (A) and {escape(second.title)} (B)"]
     blocks += bullets(_differences(first, second))
-    blocks += [table_block(table) for table in comparison(first, second)]
+    tables = comparison(first, second)
+    changed = [table for table in tables if _changes(table)]
+    blocks += [table_block(table) for table in changed]
+    same = [f"{table.title}: nothing changed." for table in tables if table not in changed]
+    if same:
+        blocks += ["### Unchanged", *bullets(same)]
     alone = [*_alone(first, second, "A"), *_alone(second, first, "B")]
     if alone:
         blocks += ["### Without a partner", *bullets(alone)]
@@ -34,11 +39,15 @@ def comparison(first: Record, second: Record) -> list[Table]:
     return [*tables, models] if models.rows else tables
 
 
+def _changes(table: Table) -> bool:
+    return any(row[-1].text != UNCHANGED for row in table.rows)
+
+
 Found = tuple["Run", "NodeResult"]
 
 
 def _pairs(first: list[Found], second: list[Found]) -> list[tuple[Found, Found]]:
-    """Runs of the same label; where both have just one run, these two, whatever their labels."""
+    """Pair runs of the same label; where both have just one run, these two, whatever their labels."""
     if len(first) == len(second) == 1:
         return [(first[0], second[0])]
     by_label = {run.label: (run, result) for run, result in second}
@@ -63,7 +72,10 @@ def _row(metric: Metric, first: NodeResult, second: NodeResult) -> tuple[Cell, .
         return (*shown, Cell(MISSING), Cell(MISSING))
     better = (after < before) == (metric.better == "low") if metric.better and after != before else None
     relative = Cell(change(before, after), best=better is True, alarm=better is False)
-    return (*shown, Cell(_signed(metric.show(after - before), after - before)), relative)
+    difference = metric.show(after - before)
+    if metric.show is percent:
+        difference = difference.replace("%", "points")
+    return (*shown, Cell(_signed(difference, after - before)), relative)
 
 
 def _signed(text: str, difference: float) -> str:
@@ -95,7 +107,7 @@ def _model_table(first: Record, second: Record) -> Table:
 
 
 def _differences(first: Record, second: Record) -> list[str]:
-    """What was asked or used differently."""
+    """Say what was asked or used differently."""
     found = []
     if first.seed != second.seed:
         found.append(f"The seeds differ: {first.seed} and {second.seed}; part of any change is chance.")

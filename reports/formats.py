@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-MISSING = "-"
+MISSING, UNCHANGED = "-", "0 %"
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -78,7 +78,7 @@ def percent(share: float | None, decimals: int = 1) -> str:
     """Text of a share 0..1; a share that is not quite all or nothing never reads 100 % or 0 %."""
     if share is None:
         return MISSING
-    if share in (0, 1):
+    if share in (-1, 0, 1):
         return f"{100 * share:.0f} %"
     smallest = 10.0**-decimals
     value = 100 * share
@@ -97,7 +97,7 @@ def integer(value: int | None) -> str:
 def change(before: float, after: float) -> str:
     """Text of a relative change, signed: "+12.0 %"; a factor beyond tenfold; a dash when it started at zero."""
     if before == after:
-        return "0 %"
+        return UNCHANGED
     if before == 0:
         return MISSING
     ratio = after / before
@@ -119,4 +119,5 @@ def band(value_s: float, low_s: float, high_s: float, *, calibrated: bool) -> st
 def trimmed(value: float, digits: int) -> str:
     """Significant digits without trailing zeros after the point: 7 rather than 7.0."""
     text = significant(value, digits)
+    # Zeros before the point are digits: 1000 keeps them.
     return text.rstrip("0").rstrip(".") if "." in text else text

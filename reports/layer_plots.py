@@ -19,7 +19,9 @@ LONGEST = 16
 def plots(record: Record) -> list[Plot]:
     """Draw a roofline over all devices, then the layers of each model on each device."""
     rows = distinct(record)
-    return [plot for plot in (roofline(rows), *(layers(row) for row in rows)) if plot]
+    # One color per resource on the whole page.
+    colors = bound_colors([layer.bound for row in rows for layer in row.layers])
+    return [plot for plot in (roofline(rows, colors), *(layers(row, colors) for row in rows)) if plot]
 
 
 def distinct(record: Record) -> list[ModelRow]:
@@ -28,14 +30,13 @@ def distinct(record: Record) -> list[ModelRow]:
     return list(keyed.values())
 
 
-def roofline(rows: list[ModelRow]) -> Plot | None:
+def roofline(rows: list[ModelRow], colors: dict[str, str]) -> Plot | None:
     """Rate of every layer over its arithmetic intensity, under the limits of its device."""
     shown = [row for row in rows if row.peak_macs_per_s > 0 and row.memory_bytes_per_s > 0 and _points(row)]
     if not shown:
         return None
-    colors = bound_colors([layer.bound for row in shown for layer in row.layers])
     with drawing("roofline"):
-        columns = min(3, len(shown))
+        columns = 2 if len(shown) in (2, 4) else min(3, len(shown))
         lines = -(-len(shown) // columns)
         figure, axes = grid(lines, columns, 2.1, left_in=1.1, entries=len(colors), title_in=0.5)
         for axis, row in zip(tidy(axes, len(shown)), shown, strict=True):
@@ -46,7 +47,8 @@ def roofline(rows: list[ModelRow]) -> Plot | None:
         svg = svg_text(figure)
     caption = (
         "Each dot is a layer, its area the share of the time it takes; the line is the limit that peak rate and memory "
-        "bandwidth set. Layers without multiply-accumulates are not shown."
+        "bandwidth set; what lies above its slope works from a nearer memory. Layers without multiply-accumulates are "
+        "not shown."
     )
     words = [
         f"{row.model} on {row.device}: peak {engineering(row.peak_macs_per_s, 'MAC/s')}, "
@@ -89,9 +91,8 @@ def _roofline_axis(axis: Axes, row: ModelRow, colors: dict[str, str]) -> None:
     )
 
 
-def layers(row: ModelRow) -> Plot:
-    """Time of the longest layers as bars, colored by what binds them; the rest as one bar."""
-    colors = bound_colors([layer.bound for layer in row.layers])
+def layers(row: ModelRow, colors: dict[str, str]) -> Plot:
+    """Time of the longest layers as bars, colored by what binds them; the caption sums up the rest."""
     ordered = sorted(row.layers, key=lambda layer: -layer.latency_s)
     shown, rest = ordered[:LONGEST], ordered[LONGEST:]
     # The longest are shown in the order in which they run.
@@ -99,15 +100,11 @@ def layers(row: ModelRow) -> Plot:
     total_s = sum(layer.latency_s for layer in row.layers)
     with drawing(f"layers {row.model} {row.device} {row.runtime} {row.precision}"):
         names = [_short(f"{layer.name} ({layer.op})") for layer in shown]
-        names += [f"{len(rest)} more layers"] if rest else []
         left_in = label_room_in(names, 8)
         figure, (axis,) = grid(1, 1, 0.1 + 0.21 * len(names), left_in=left_in, entries=len(colors), title_in=0.1)
         positions = range(len(shown))
         times_s = [layer.latency_s for layer in shown]
         axis.barh(positions, times_s, color=[colors[layer.bound] for layer in shown])
-        if rest:
-            times_s.append(sum(layer.latency_s for layer in rest))
-            axis.barh(len(shown), times_s[-1], color="none", edgecolor="#8a8a8a", linewidth=1)
         axis.set_yticks(range(len(names)), names, fontsize=8)
         for position, time_s in enumerate(times_s):
             share = percent(time_s / total_s) if total_s else ""
@@ -122,10 +119,13 @@ def layers(row: ModelRow) -> Plot:
         legend_below(figure, [_dot(colors[bound]) for bound in bounds], [f"bound by {bound}" for bound in bounds])
         svg = svg_text(figure)
     latency = band(row.latency_s, row.latency_low_s, row.latency_high_s, calibrated=row.calibrated)
+    rest_s = sum(layer.latency_s for layer in rest)
+    share = f" ({percent(rest_s / total_s)})" if total_s else ""
+    remark = f" {len(rest)} shorter layers, {engineering(rest_s, 's')}{share} together, are not shown." if rest else ""
     title = f"Layers of {row.model} on {row.device}"
     longest = ordered[0]
     alt = f"{title}: {latency}; the longest is {longest.name} with {engineering(longest.latency_s, 's')}."
-    return Plot(title, f"Runtime {row.runtime}, {row.precision}: {latency} in all.", alt, svg)
+    return Plot(title, f"Runtime {row.runtime}, {row.precision}: {latency} in all.{remark}", alt, svg)
 
 
 def _short(name: str, limit: int = 46) -> str:

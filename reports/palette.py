@@ -20,7 +20,8 @@ _RUNS = (BLUE, ORANGE, GREEN, PURPLE, VERMILION, SKY, YELLOW, GREY)
 _DASHES = ("-", "--", "-.", ":")
 _PARTS = {"compute": BLUE, "radio": ORANGE, "idle": GREY, "network": PURPLE, "cloud": GREEN, "sleep": SKY}
 _BOUNDS = {"compute": BLUE, "memory": ORANGE, "overhead": GREY}
-_SPARE = (VERMILION, YELLOW, SKY, PURPLE, GREEN)
+# The rest of Okabe and Ito, then what differs most from it in P. Tol's "muted" scheme, 2021.
+_SPARE = (VERMILION, SKY, GREEN, PURPLE, YELLOW, "#332288", "#882255", "#44AA99", "#999933", "#DDCC77")
 
 Style = tuple[str, str]
 

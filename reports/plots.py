@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from reports import layer_plots, statistics
@@ -59,7 +60,7 @@ def _latency_axis(axis: Axes, record: Record, node: str) -> None:
     values = [value for sample in samples.values() for value in sample]
     low, high = min(values), max(values)
     logarithmic = low > 0 and high / low > 20
-    left, right = (low / 1.3, high * 1.3) if logarithmic else (max(0.0, low - 0.1 * high), 1.1 * high)
+    left, right = (low / 1.3, high * 1.3) if logarithmic else (max(0.0, low - 0.1 * high), 1.1 * high or 1.0)
     deadlines = {value for run in record.runs for value in column(run, node, "deadline_s") if value is not None}
     if len(deadlines) == 1:
         deadline_s = deadlines.pop()
@@ -120,6 +121,9 @@ def power(record: Record, node: str) -> Plot | None:
         f"Each step is the exact mean over {duration(bin_s)}, so that areas are energies; "
         "pulses shorter than that look lower than the peak in the panel's title."
     )
+    unseen = [part for part in parts(record) if part not in names]
+    if unseen:
+        caption += f" Not a power over time, but in the energies below: {', '.join(unseen)}."
     means = [f"{run.label} {_power_words(run.timelines[node], record.duration_s)}" for run in runs]
     return Plot(f"Power of {node}", caption, f"Power over time by part. {'; '.join(means)}.", svg)
 
@@ -144,9 +148,13 @@ def _power_axis(axis: Axes, run: Run, node: str, duration_s: float, layers: Sequ
 
 
 def _power_words(timeline: Timeline, duration_s: float) -> str:
+    """Mean and peak; no peak where the series is one of means over equal intervals, which hide it."""
     totals = [sum(step) for step in zip(*timeline.power_w.values(), strict=True)]
     mean = statistics.step_mean(timeline.time_s, totals, [0.0, duration_s])[0]
-    return f"mean {engineering(mean, 'W')}, peak {engineering(max(totals), 'W')}"
+    gaps_s = [later - earlier for earlier, later in pairwise(timeline.time_s)]
+    averaged = len(gaps_s) > BINS and max(gaps_s) - min(gaps_s) < 1e-3 * max(gaps_s)
+    peak = "" if averaged else f", peak {engineering(max(totals), 'W')}"
+    return f"mean {engineering(mean, 'W')}{peak}"
 
 
 def charge(record: Record) -> Plot | None:

@@ -116,7 +116,9 @@ def read(path: Path) -> Record:
 
 def to_json(record: Record) -> str:
     """JSON text of a record, from which ``read`` makes an equal one: floats keep every bit."""
-    return json.dumps(record.model_dump(by_alias=True), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+    return (
+        json.dumps(record.model_dump(by_alias=True), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
+    )
 
 
 def faults(record: Record) -> Iterator[str]:

@@ -43,18 +43,26 @@ def caveats(record: Record) -> list[str]:
         for row in _distinct(record.models)
         if not row.fits
     ]  # fmt: skip
-    return found + [_band_sentence(row) for row in _distinct(record.models)]
+    fitted = [row for row in _distinct(record.models) if row.calibrated]
+    assumed = [row for row in _distinct(record.models) if not row.calibrated]
+    if fitted:
+        found.append(f"Latencies fitted to measurements, and the error to expect: {_bands(fitted)}.")
+    if assumed:
+        found.append(f"Uncalibrated latencies, fitted to no measurement, and the error to expect: {_bands(assumed)}.")
+    return found
 
 
 def _distinct(rows: Sequence[ModelRow]) -> list[ModelRow]:
     return list({(row.model, row.device, row.runtime, row.precision): row for row in rows}.values())
 
 
-def _band_sentence(row: ModelRow) -> str:
+def _bands(rows: Sequence[ModelRow]) -> str:
+    return ", ".join(f"{row.model} on {row.device} ({row.runtime}) {_factors(row)}" for row in rows)
+
+
+def _factors(row: ModelRow) -> str:
     low, high = _ratio(row.latency_low_s, row.latency_s), _ratio(row.latency_high_s, row.latency_s)
-    basis = "fitted to measurements" if row.calibrated else "uncalibrated, nothing was fitted to measurements"
-    spread = f"from {significant(low, 2)} to {significant(high, 2)} times the predicted latency"
-    return f"{row.model} on {row.device} ({row.runtime}) is {basis}: the truth is expected {spread}."
+    return f"{significant(low, 2)} to {significant(high, 2)} times"
 
 
 def _ratio(value: float, reference: float) -> float:
@@ -88,7 +96,9 @@ def _single(result: NodeResult) -> str:
 def _reliability(result: NodeResult) -> str:
     if not result.missed and not result.lost:
         return f"all {result.requests} requests are answered in time"
-    return f"of {result.requests} requests {result.missed} are late and {result.lost} lost"
+    return (
+        f"{result.served} of {result.requests} requests are answered in time, {result.missed} late, {result.lost} never"
+    )
 
 
 def _standings(pairs: Pairs, factor: float) -> list[Standing | None]:

@@ -130,7 +130,7 @@ def verdicts(record: Record) -> Table | None:
     """Put expectations and published claims beside the predictions; None without any."""
     if not record.verdicts:
         return None
-    bad = {"violated", "optimistic", "impossible", "inconsistent"}
+    good, bad = {"met", "supported"}, {"violated", "optimistic", "impossible", "inconsistent"}
     rows = tuple(
         (
             Cell({"expect": "expectation"}.get(verdict.kind, verdict.kind)),
@@ -138,7 +138,7 @@ def verdicts(record: Record) -> Table | None:
             Cell(verdict.run),
             Cell(verdict.stated),
             Cell(verdict.predicted),
-            Cell(verdict.verdict, best=verdict.verdict not in bad, alarm=verdict.verdict in bad),
+            Cell(verdict.verdict, best=verdict.verdict in good, alarm=verdict.verdict in bad),
             Cell(verdict.explanation or MISSING),
         )
         for verdict in record.verdicts
@@ -153,18 +153,18 @@ def models(record: Record) -> Table | None:
         return None
     titles = (
         "for", "model", "device", "runtime", "precision", "work", "weights", "peak RAM", "fits", "latency (error band)",
-        "energy", "mean power",
+        "energy",
     )  # fmt: skip
     rows = tuple(_model_cells(row) for row in record.models)
     note = "One inference. 1 MAC = one multiply-accumulate. Sizes are binary (1 KiB = 1024 B)."
-    return Table("Models and devices", titles, rows, (*(False,) * 5, *(True,) * 7), note)
+    return Table("Models and devices", titles, rows, (*(False,) * 5, *(True,) * 6), note)
 
 
 def _model_cells(row: ModelRow) -> tuple[Cell, ...]:
     latency = band(row.latency_s, row.latency_low_s, row.latency_high_s, calibrated=row.calibrated)
     names = (row.role, row.model, row.device, row.runtime, row.precision)
     numbers = (engineering(row.macs, "MAC"), size(row.weights_bytes), size(row.peak_ram_bytes))
-    costs = (latency, engineering(row.energy_j, "J"), engineering(row.average_power_w, "W"))
+    costs = (latency, engineering(row.energy_j, "J"))
     return (*cells(names), *cells(numbers), Cell("yes" if row.fits else "no", alarm=not row.fits), *cells(costs))
 
 

@@ -31,8 +31,8 @@ def render(record: Record, console: Console) -> None:
     console.print()
     for sentence in summary.caveats(record):
         console.print(_plain(sentence, "yellow"))
-    for assumption in record.assumptions:
-        console.print(_plain(f"Assumed: {assumption}", "dim"))
+    if record.assumptions:
+        console.print(_plain(f"It rests on {len(record.assumptions)} assumptions, listed in the report.", "dim"))
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     console.print(_plain(f"Simulated {duration(record.duration_s)} with seed {record.seed}; {versions}.", "dim"))
 

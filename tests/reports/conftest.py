@@ -177,10 +177,10 @@ def _model(role: str, device: str, latency_s: float, *, calibrated: bool, fits: 
     )
 
 
-def example_record(title: str = "Screening in a village clinic") -> Record:
-    """Build the example; ``title`` to try what a name may hold."""
+def example_record() -> Record:
+    """Build the example anew."""
     return Record(
-        title=title,
+        title="Screening in a village clinic",
         question="Should the phone and the wristband compute, or ask the cloud?",
         scenario='title = "Screening in a village clinic"\nduration = "100 s"\n',
         seed=7,
