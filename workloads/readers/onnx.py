@@ -62,6 +62,11 @@ OPERATORS: dict[str, Callable[[Translation, Node], Constant | str]] = {
     "Transpose": onnx_float.transpose,
     "Unsqueeze": onnx_float.unsqueeze,
 }
+# These move or choose elements, or are made for integers; all others compute in float32.
+ANY_TYPE = {
+    "Cast", "Clip", "Concat", "Dropout", "Flatten", "GlobalMaxPool", "Identity", "MaxPool", "Pad", "Reshape", "Squeeze",
+    "Transpose", "Unsqueeze",
+}  # fmt: skip
 EVALUATED = {"Constant", "ConstantOfShape", "Gather", "ReduceProd", "Shape", "Size", "Slice"}  # of constants and shapes
 DOMAINS = {"", "ai.onnx", "com.microsoft"}
 INPUT_TYPES = {"float32", "int8", "uint8"}
@@ -259,9 +264,19 @@ def _translate_node(state: Translation, node: Node) -> None:
         return
     if node.op not in OPERATORS:
         raise ValueError("its inputs must be constants")
+    if node.op not in ANY_TYPE and not node.op.startswith(("Q", "Dequantize")):
+        _check_float(state, node)
     state.values[output] = OPERATORS[node.op](state, node)
     if node.op == "QuantizeLinear" and state.zero_point_type(node) == "uint8":
         state.unsigned.add(str(state.values[output]))
+
+
+def _check_float(state: Translation, node: Node) -> None:
+    """Refuse integers where an operator computes in float32."""
+    for name in filter(None, node.inputs):
+        value = state.values[name]
+        if isinstance(value, str) and state.builder.tensors[value].dtype != "float32":
+            raise ValueError(f"input {name!r} is {state.builder.tensors[value].dtype}, expected float32")
 
 
 def _write_outputs(state: Translation, model: Any, outputs: list[str]) -> list[str]:

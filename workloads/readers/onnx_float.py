@@ -106,19 +106,29 @@ def relu(state: Translation, node: Node) -> str:
 
 
 def clip(state: Translation, node: Node) -> str:
-    """Translate Clip, its bounds from attributes or constant inputs."""
+    """Translate Clip, its bounds from attributes or constant inputs; bounds of integers become the reals they mean."""
+    x = state.tensor(node, 0)
+    tensor = state.builder.tensors[x]
     bounds = []
     for index, (name, default) in enumerate((("min", -math.inf), ("max", math.inf)), start=1):
         value = node.attributes.get(name, default)
         if state.has(node, index):
             array = state.constant(node, index).real()
-            if array.size != 1:
-                raise ValueError(f"the bound {name} has {array.size} values")
-            value = array.ravel()[0]
+            if array.size != 1 or (array.dtype.kind == "f") != (tensor.dtype == "float32"):
+                raise ValueError(
+                    f"the bound {name} is {array.dtype} of {array.size} values for a {tensor.dtype} tensor"
+                )
+            value = int(array.ravel()[0]) - 128 if array.dtype == np.uint8 else array.ravel()[0]
         bounds.append(float(value))
     if math.isnan(bounds[0]) or math.isnan(bounds[1]) or bounds[0] > bounds[1]:
         raise ValueError(f"bounds {bounds[0]} .. {bounds[1]} hold nothing")
-    return state.layer(Activation(Clamp(*bounds)), (state.tensor(node, 0),), node.outputs[0])
+    if tensor.dtype == "float32":
+        return state.layer(Activation(Clamp(*bounds)), (x,), node.outputs[0])
+    if tensor.quantization is None:
+        raise ValueError("a clip of integers whose scale is not known is not supported")
+    scale, zero_point = float(tensor.quantization.scale[0]), int(tensor.quantization.zero_point[0])
+    low, high = ((bound - zero_point) * scale for bound in bounds)
+    return state.moved(Activation(Clamp(low, high)), x, node.outputs[0])
 
 
 def pool(kind: str) -> Callable[[Translation, Node], str]:
