@@ -67,6 +67,14 @@ class Convolution:
         """Whether a window reaches outside the image."""
         return (self.copied_rows, self.copied_columns) != (self.padded_height, self.padded_width)
 
+    @property
+    def spec(self) -> ConvSpec:
+        """The same layer as a specification."""
+        return ConvSpec(
+            self.batch, self.height, self.width, self.channels, self.height_out, self.width_out, self.channels_out,
+            self.kernel, self.stride, self.padding, self.dilation, self.groups,
+        )  # fmt: skip
+
     def filters(self, operands: Operands) -> Array:
         """Return the weights as int8 (O, KH, KW, C/groups).
 

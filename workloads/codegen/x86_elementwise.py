@@ -16,8 +16,8 @@ from workloads.program import Address, Buffer, Instruction, Program
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workloads.codegen.specs import CopySpec, ElementwiseSpec
     from workloads.codegen.regions import Constants
+    from workloads.codegen.specs import CopySpec, ElementwiseSpec
     from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
@@ -28,14 +28,14 @@ _REGIONS = {
     "add": ("factor_a", "factor_b", "fixed"),
     "mul": ("zero_a", "zero_b", "scale", "fixed"),
     "requantize": ("zero_a", "scale"),
-    "clamp": ("zero_a", "scale"),
+    "clamp": ("lowest", "highest"),
 }
 
 
 def table_of(spec: ElementwiseSpec, dialect: Dialect) -> Constants:
     """Place the vectors that the kind needs."""
     names = dict.fromkeys(_REGIONS[spec.kind], dialect.vector_bytes)
-    return constants({**x86.bound_regions(dialect), **names})
+    return constants(names if spec.kind == "clamp" else {**x86.bound_regions(dialect), **names})
 
 
 def generate(spec: ElementwiseSpec, isa: InstructionSet, dialect: Dialect) -> Program:
@@ -54,8 +54,13 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet, dialect: Dialect) -> Pr
     held = {name: dialect.register(2 * GROUPS + x86.TEMPORARIES + i) for i, name in enumerate(_REGIONS[spec.kind])}
     loads = tuple(x86.load(dialect, held[name], table.address(name), dialect.vector_bytes) for name in held)
     body: Body = ()
-    for piece in x86.pieces(period, (GROUPS * dialect.lanes, dialect.lanes), dialect):
-        body += loop(isa, "run", piece.trips, _group(spec.kind, dialect, table, held, piece, period))
+    lanes = dialect.vector_bytes if spec.kind == "clamp" else dialect.lanes
+    for piece in x86.pieces(period, (GROUPS * lanes, lanes), dialect):
+        if spec.kind == "clamp":
+            group = _clamp(dialect, held, piece)
+        else:
+            group = _group(spec.kind, dialect, table, held, piece, period)
+        body += loop(isa, "run", piece.trips, group)
     buffers = (
         Buffer("input", spec.elements, role="input"),
         *((Buffer("input2", period, role="input"),) if binary else ()),
@@ -64,6 +69,21 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet, dialect: Dialect) -> Pr
     )
     body = loads + loop(isa, "repeat", spec.elements // period, body)
     return Program(spec.kind, isa, buffers, body, 0, x86.PROFILE)
+
+
+def _clamp(dialect: Dialect, held: Mapping[str, str], piece: x86.Piece) -> Body:
+    """Return one iteration of bounds on bytes."""
+    body: Body = ()
+    for number, part in enumerate(range(0, piece.size, dialect.vector_bytes)):
+        size, register = min(dialect.vector_bytes, piece.size), dialect.register(number)
+        source = Address("input", piece.offset + part, (("run", piece.size),))
+        body += (
+            x86.load(dialect, register, source, size),
+            Instruction("vpmaxsb", register, (register, held["lowest"])),
+            Instruction("vpminsb", register, (register, held["highest"])),
+            *x86.store(dialect, register, replace(source, buffer="output"), size),
+        )
+    return body
 
 
 def _group(
@@ -108,6 +128,10 @@ def _prepared(kind: str, held: Mapping[str, str], first: str, second: str) -> Bo
 
 def pack(spec: ElementwiseSpec, operands: Operands, dialect: Dialect) -> dict[str, Array]:
     """Return the parameters of an elementwise layer."""
+    if spec.kind == "clamp":
+        bounds = {"lowest": operands.low, "highest": operands.high}
+        filled = {name: np.full(dialect.vector_bytes, bound, np.int8) for name, bound in bounds.items()}
+        return {"parameters": table_of(spec, dialect).pack(filled)}
     real = np.float32
     zeros = [np.int32(zero_point) for zero_point in operands.input_zero_points]
     output_zero_point = real(operands.output_zero_point)

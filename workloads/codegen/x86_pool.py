@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.arithmetic import effective_scales
 from workloads.codegen import x86, x86_window
 from workloads.codegen.common import needs_padding
 from workloads.codegen.regions import constants
 from workloads.program import Address, Instruction, Program
 
 if TYPE_CHECKING:
-    from workloads.codegen.specs import PoolSpec
     from workloads.codegen.regions import Constants
+    from workloads.codegen.specs import PoolSpec
     from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
@@ -37,7 +38,9 @@ def table_of(spec: PoolSpec, dialect: Dialect) -> Constants:
     """Place what the kind of pooling needs."""
     vector = dialect.vector_bytes
     if spec.kind == "max":
-        return constants({"lowest": vector, "highest": vector, "pad": 1})
+        names = ("start", "shift", "scale") if spec.rescale else ("start", "highest")
+        regions = {**dict.fromkeys(names, vector), "pad": 1}
+        return constants(regions | x86.bound_regions(dialect) if spec.rescale else regions)
     regions = {**x86.bound_regions(dialect), "pad": 1, "scale": vector, "start": vector}
     if not spec.mean:
         names = ("input_zero_point", "output_scale", "output_offset")
@@ -71,10 +74,11 @@ def generate(spec: PoolSpec, isa: InstructionSet, dialect: Dialect) -> Program:
             tuple(source.plus(pixel * spec.stride[1] * spec.channels) for pixel in range(pixels)),
             tuple(target.plus(pixel * spec.channels) for pixel in range(pixels)),
         )
-        name = "lowest" if spec.kind == "max" else "start"
-        start = x86.load(dialect, tile.sums[0], table.address(name), dialect.vector_bytes)
+        start = x86.load(dialect, tile.sums[0], table.address("start"), dialect.vector_bytes)
         moves = (x86.move(dialect, total, tile.sums[0]) for total in tile.sums[1:])
-        if spec.kind == "max":
+        if spec.kind == "max" and spec.rescale:
+            before, tap, after = _rescaled_maximum(dialect, table, tile)
+        elif spec.kind == "max":
             before, tap, after = _maximum(dialect, table, tile)
         elif spec.mean:
             before, tap, after = _mean(dialect, table, tile)
@@ -82,7 +86,7 @@ def generate(spec: PoolSpec, isa: InstructionSet, dialect: Dialect) -> Program:
             before, tap, after = _average(spec, dialect, table, tile)
         return (start, *moves, *before, *x86_window.taps(isa, spec.kernel, tap), *after)
 
-    width = dialect.vector_bytes if spec.kind == "max" else dialect.lanes
+    width = dialect.vector_bytes if spec.kind == "max" and not spec.rescale else dialect.lanes
     body += x86_window.sweep(isa, dialect, spec, width, image, emit)
     return Program(f"{spec.kind}_pool2d", isa, x86_window.buffers_of(spec, table, scratch), body, 0, x86.PROFILE)
 
@@ -103,6 +107,21 @@ def _maximum(dialect: Dialect, table: Constants, tile: Tile) -> tuple[Body, Body
     for total, target in zip(tile.sums, tile.outputs, strict=True):
         after += (Instruction("vpminsb", total, (total, tile.spare[1])), *x86.store(dialect, total, target, tile.size))
     return (), tap, after
+
+
+def _rescaled_maximum(dialect: Dialect, table: Constants, tile: Tile) -> tuple[Body, Body, Body]:
+    """Return what runs before, for and after the taps: maxima of exact float32 values, requantised."""
+    tap: Body = ()
+    for index, (total, source) in enumerate(zip(tile.sums, tile.inputs, strict=True)):
+        value = tile.spare[index % 2]
+        tap += x86.widen(dialect, value, source, tile.size, tile.spare[2])
+        tap += (Instruction("vcvtdq2ps", value, (value,)), Instruction("vmaxps", total, (total, value)))
+    results = []
+    for total, target in zip(tile.sums, tile.outputs, strict=True):
+        shift = Instruction("vaddps", total, (total, table.address("shift")))
+        scale = Instruction("vmulps", total, (total, table.address("scale")))
+        results.append(x86.Result(total, target, tile.size, (shift, scale)))
+    return (), tap, x86.finish(dialect, table, results, tile.spare)
 
 
 def _mean(dialect: Dialect, table: Constants, tile: Tile) -> tuple[Body, Body, Body]:
@@ -155,28 +174,23 @@ def _average(spec: PoolSpec, dialect: Dialect, table: Constants, tile: Tile) -> 
 
 
 def pack(spec: PoolSpec, operands: Operands, dialect: Dialect) -> dict[str, Array]:
-    """Return the parameters of a pooling layer.
-
-    Raises
-    ------
-    ValueError
-        Maxima between different quantisations, which need a requantisation of their own.
-    """
+    """Return the parameters of a pooling layer."""
     (scale,), (zero_point,) = operands.input_scales, operands.input_zero_points
-    if spec.kind == "max":
-        if (scale, zero_point) != (operands.output_scale, operands.output_zero_point):
-            raise ValueError("maximum pooling needs the same scale and zero point on both sides; requantise first")
-        bounds = {"lowest": operands.low, "highest": operands.high}
-        values = {name: np.full(dialect.vector_bytes, bound, np.int8) for name, bound in bounds.items()}
-        values["pad"] = np.array([zero_point if spec.count_padding else -128], np.int8)
-        return {"parameters": table_of(spec, dialect).pack(values)}
 
     def vector(value: float | np.generic, dtype: type[np.generic] = np.float32) -> Array:
         return np.full(dialect.lanes, value, dtype)
 
-    values = {"pad": np.array([zero_point], np.int8)}
+    values = {"pad": np.array([-128 if spec.kind == "max" and not spec.count_padding else zero_point], np.int8)}
+    if spec.kind == "max" and not spec.rescale:
+        bounds = {"start": operands.low, "highest": operands.high}
+        values |= {name: np.full(dialect.vector_bytes, bound, np.int8) for name, bound in bounds.items()}
+        return {"parameters": table_of(spec, dialect).pack(values)}
     output_scale = np.float32(operands.output_scale)
-    if spec.mean:
+    if spec.kind == "max":
+        factor = effective_scales(operands, x86.PROFILE)[0]
+        values |= x86.offset_bounds(dialect, operands)
+        values |= {"start": vector(-128), "shift": vector(-zero_point), "scale": vector(factor)}
+    elif spec.mean:
         area = math.prod(spec.kernel)
         values |= x86.offset_bounds(dialect, operands)
         values |= {

@@ -17,8 +17,8 @@ from workloads.program import Address, Buffer, Instruction, Program
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workloads.codegen.specs import ConvSpec, PoolSpec
     from workloads.codegen.regions import Constants
+    from workloads.codegen.specs import ConvSpec, PoolSpec
     from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
     from workloads.operands import Operands

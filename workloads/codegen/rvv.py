@@ -1,0 +1,58 @@
+"""Kernels for RISC-V vectors 1.0 of any VLEN: registers in groups, tails by vl, fixed point rounded half up twice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workloads.codegen import rvv_elementwise, rvv_pool, rvv_product, rvv_window
+from workloads.codegen.geometry import product
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, Spec
+
+if TYPE_CHECKING:
+    from workloads.isa import InstructionSet
+    from workloads.operands import Operands
+    from workloads.program import Program
+    from workloads.tensor import Array
+
+
+def _direct(spec: ConvSpec) -> bool:
+    """Whether lanes can be the channels of the input: depthwise with one output per channel."""
+    return spec.depthwise and spec.channels == spec.channels_out
+
+
+def generate(spec: Spec, isa: InstructionSet) -> Program:
+    """Return the Program of a kernel; its values follow the profile "ruy".
+
+    Raises
+    ------
+    NotImplementedError
+        No kernel is generated for the operator.
+    """
+    match spec:
+        case ConvSpec() if _direct(spec):
+            return rvv_window.generate_depthwise(spec, isa)
+        case ConvSpec():
+            return rvv_product.generate("conv2d", product(spec), isa)
+        case MatrixSpec():
+            return rvv_product.generate("fully_connected", product(spec), isa)
+        case PoolSpec():
+            return rvv_pool.generate(spec, isa)
+        case ElementwiseSpec():
+            return rvv_elementwise.generate(spec, isa)
+        case CopySpec():
+            return rvv_elementwise.generate_copy(spec, isa)
+    raise NotImplementedError(f"{isa.name} generates no kernel for operator 'softmax'")
+
+
+def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
+    """Return the constant buffers of a Program; the layout of weights depends on its VLEN."""
+    match spec:
+        case ConvSpec() if _direct(spec):
+            return rvv_window.pack_depthwise(spec, operands)
+        case ConvSpec() | MatrixSpec():
+            return rvv_product.pack(product(spec), program.isa, operands)
+        case PoolSpec():
+            return rvv_pool.pack(spec, operands)
+        case ElementwiseSpec():
+            return rvv_elementwise.pack(spec, operands)
+    return {}

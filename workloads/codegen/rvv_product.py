@@ -1,0 +1,193 @@
+"""Convolutions and fully connected layers on RVV: lanes are output channels, each activation a scalar factor.
+
+RVV 1.0 has no 8-bit dot product: weights are widened to 16 bits once per tile of pixels, and VWMACC.VX adds exact
+products to 32 bits. Weights are packed [group][block of channels][kernel row][tap][channel in][channel out].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workloads.arithmetic import effective_scales, quantize_multipliers
+from workloads.codegen import rvv_base as base
+from workloads.codegen.common import Image, fixed, loop, split
+from workloads.codegen.regions import constants
+from workloads.program import Address, Buffer, Instruction, Program
+
+if TYPE_CHECKING:
+    from workloads.codegen.geometry import Convolution
+    from workloads.codegen.regions import Constants
+    from workloads.codegen.rvv_base import Body
+    from workloads.isa import InstructionSet
+    from workloads.operands import Operands
+    from workloads.tensor import Array
+
+AHEAD = 2  # steps whose weights and activations are loaded before either is used
+UNROLL = 4  # steps per iteration
+MOST_PIXELS = 9  # two steps of activations fit x5 to x22
+_WEIGHTS = 24  # v0 to v23 are accumulators, v24 to v27 weights of 16 bits
+_HELD = 28  # v28 to v31: weights of 8 bits, then vectors of the scale
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Accumulators of ``pixels`` pixels, each a group of ``group`` registers with ``lanes`` output channels."""
+
+    group: int
+    pixels: int
+    lanes: int
+
+
+def choose_tile(conv: Convolution, isa: InstructionSet) -> Tile:
+    """Take the smallest group that holds the channels, at most four registers, and as many pixels as fit evenly."""
+    channels = conv.channels_out // conv.groups
+    group = next((size for size in (1, 2, 4) if base.lanes(isa, size) >= channels), 4)
+    most = min(MOST_PIXELS, _WEIGHTS // group)
+    return Tile(group, math.ceil(conv.width_out / math.ceil(conv.width_out / most)), base.lanes(isa, group))
+
+
+def runs_of(conv: Convolution) -> tuple[int, int]:
+    """Return (taps, elements): the neighbouring input bytes per kernel row, in one run where taps are neighbours."""
+    if conv.groups == 1 and (conv.dilation[1] == 1 or conv.kernel[1] == 1):
+        return 1, conv.kernel[1] * conv.channels
+    return conv.kernel[1], conv.channels // conv.groups
+
+
+def table_of(conv: Convolution) -> Constants:
+    """Place the per-channel words and the bounds."""
+    words = dict.fromkeys(("bias", "left", "multiplier", "right"), 4 * conv.channels_out)
+    return constants({**words, **base.BOUND_REGIONS})
+
+
+def generate(name: str, conv: Convolution, isa: InstructionSet) -> Program:
+    """Return the Program of a convolution."""
+    table = table_of(conv)
+    image, padding, scratch = base.padded_image(isa, conv.spec, table)
+    tile = choose_tile(conv, isa)
+    nest: Body = ()
+    for first, count, trips in split(conv.channels_out // conv.groups, tile.lanes):
+        columns: Body = ()
+        for pixel, pixels, times in split(conv.width_out, tile.pixels):
+            part = _Part(conv, image, table, first, count, pixel, pixels)
+            columns += loop(isa, "tile", times, _tile(part, isa))
+        nest += loop(isa, "block", trips, loop(isa, "row", conv.height_out, columns))
+    nest = loop(isa, "image", conv.batch, loop(isa, "group", conv.groups, nest))
+    buffers = (
+        Buffer("input", conv.batch * conv.height * conv.width * conv.channels, role="input"),
+        Buffer("weights", conv.channels_out * _depth(conv), role="weights"),
+        Buffer("parameters", table.nbytes, role="parameters"),
+        *scratch,
+        Buffer("output", conv.batch * conv.height_out * conv.width_out * conv.channels_out, role="output"),
+    )
+    body = (base.ROUND_HALF_UP, *base.load_bounds(table), *padding, *nest)
+    return Program(name, isa, buffers, body, conv.macs, base.PROFILE)
+
+
+def _depth(conv: Convolution) -> int:
+    """Products per output."""
+    return math.prod(conv.kernel) * (conv.channels // conv.groups)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One tile of a convolution: channels ``first`` .. of a group, pixels ``pixel`` .. of a row; loops move both."""
+
+    conv: Convolution
+    image: Image
+    table: Constants
+    first: int
+    count: int
+    pixel: int
+    pixels: int
+
+    def parameters(self, name: str) -> Address:
+        """Locate words per channel."""
+        per_group = self.conv.channels_out // self.conv.groups
+        return self.table.address(name, 4 * self.first, group=4 * per_group, block=4 * self.count)
+
+    def output(self, number: int) -> Address:
+        """Locate the results of a pixel."""
+        conv = self.conv
+        line = conv.width_out * conv.channels_out
+        return Address("output", (self.pixel + number) * conv.channels_out + self.first).plus(
+            image=conv.height_out * line, row=line, tile=self.pixels * conv.channels_out,
+            group=conv.channels_out // conv.groups, block=self.count,
+        )  # fmt: skip
+
+    def input(self, number: int) -> Address:
+        """Locate the first activation of a pixel's window."""
+        conv, image = self.conv, self.image
+        return image.address((self.pixel + number) * conv.stride[1] * conv.channels).plus(
+            image=image.image_bytes, row=conv.stride[0] * image.row_bytes, group=conv.channels // conv.groups,
+            tile=self.pixels * conv.stride[1] * conv.channels, ky=conv.dilation[0] * image.row_bytes,
+            kx=conv.dilation[1] * conv.channels,
+        )  # fmt: skip
+
+    def weights(self) -> Address:
+        """Locate the first weights of the channels."""
+        depth, (taps, elements) = _depth(self.conv), runs_of(self.conv)
+        per_group = self.conv.channels_out // self.conv.groups
+        return Address("weights", self.first * depth).plus(
+            group=per_group * depth, block=self.count * depth, ky=taps * elements * self.count, kx=elements * self.count
+        )
+
+
+def _tile(part: _Part, isa: InstructionSet) -> Body:
+    """Return one register tile: bias in, the sums over the window, requantised bytes out."""
+    conv, count = part.conv, part.count
+    group = choose_tile(conv, isa).group
+    sums = [base.vector(group * number) for number in range(part.pixels)]
+    body: Body = (base.SET_VL, Instruction("vle32.v", sums[0], (part.parameters("bias"),), count))
+    body += tuple(Instruction("vmv.v.v.e32", total, (sums[0],), count) for total in sums[1:])
+    taps, elements = runs_of(conv)
+    unroll = min(UNROLL, elements)
+    steps = loop(isa, "step", elements // unroll, _steps(part, sums, 0, unroll, unroll))
+    whole = elements // unroll * unroll
+    steps += fixed(_steps(part, sums, whole, elements - whole, 0), "step")
+    body += (base.SET_VL, *loop(isa, "ky", conv.kernel[0], loop(isa, "kx", taps, steps)))
+    body += base.requantize_each(sums, base.vector(_HELD), count, part.parameters)
+    return body + base.finish(sums, [part.output(number) for number in range(part.pixels)], count)
+
+
+def _steps(part: _Part, sums: list[str], first: int, number: int, moving: int) -> Body:
+    """Return ``number`` multiply-adds per accumulator, loads ahead of use; "step" moves by ``moving`` elements."""
+    count = part.count
+    body: Body = ()
+    for start in range(first, first + number, AHEAD):
+        loads: Body = ()
+        widened: Body = ()
+        products: Body = ()
+        for place, step in enumerate(range(start, min(start + AHEAD, first + number))):
+            wide, narrow = base.vector(_WEIGHTS + 2 * place), base.vector(_HELD + place)
+            at = part.weights().plus(step * count, step=moving * count)
+            loads += (Instruction("vle8.v", narrow, (at,), count),)
+            widened += (Instruction("vsext.vf2.e16", wide, (narrow,), count),)
+            for pixel, total in enumerate(sums):
+                factor = f"x{5 + place * MOST_PIXELS + pixel}"
+                loads += (Instruction("lb", factor, (part.input(pixel).plus(step, step=moving),)),)
+                products += (Instruction("vwmacc.vx.e16", total, (factor, wide), count),)
+        body += loads + widened + products
+    return body
+
+
+def pack(conv: Convolution, isa: InstructionSet, operands: Operands) -> dict[str, Array]:
+    """Return the packed weights and parameters of a convolution."""
+    per_group, lanes = conv.channels_out // conv.groups, choose_tile(conv, isa).lanes
+    filters = conv.filters(operands).reshape(conv.groups, per_group, -1)
+    blocks = [filters[:, first : first + lanes].transpose(0, 2, 1) for first in range(0, per_group, lanes)]
+    weights = np.concatenate([block.reshape(conv.groups, -1) for block in blocks], axis=1)
+    values = channel_values(conv, operands) | base.bound_values(operands, operands.input_zero_points[0])
+    return {"weights": np.ascontiguousarray(weights), "parameters": table_of(conv).pack(values)}
+
+
+def channel_values(conv: Convolution, operands: Operands) -> dict[str, Array]:
+    """Return bias, shifts and multipliers per output channel."""
+    scales = np.broadcast_to(effective_scales(operands, base.PROFILE), (conv.channels_out,))
+    return {
+        "bias": conv.bias(operands, operands.input_zero_points[0]),
+        **base.scale_values(*quantize_multipliers(scales)),
+    }
