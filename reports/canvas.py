@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_IN, LEGEND_COLUMNS = 9.2, 5
+WIDTH_IN, LEGEND_COLUMNS = 9.2, 6
 _RIGHT_IN = 0.3
 # Two colors no plot uses, so that they can be handed over to the page's style.
 _INK, _LINE = "#1b1b1c", "#d3d3d4"

@@ -62,7 +62,7 @@ def phases(record: Record) -> Table:
                 inside = [_mean(_chosen(column(run, node, f"{phase}_s"), places, place)) for phase in PHASES]
                 rows.append(cells((node, run.label, place, *(duration(value) for value in inside))))
     titles = ("node", "run", "where", *(phase.replace("_", " ") for phase in PHASES))
-    note = "Mean per request that has the phase; a dash where none has it."
+    note = "Mean over the requests that went there; a dash where none spent time so."
     return Table("Where the time goes", titles, tuple(rows), (False, False, False, *(True for _ in PHASES)), note)
 
 

@@ -38,10 +38,10 @@ def roofline(rows: list[ModelRow], colors: dict[str, str]) -> Plot | None:
     with drawing("roofline"):
         columns = 2 if len(shown) in (2, 4) else min(3, len(shown))
         lines = -(-len(shown) // columns)
-        figure, axes = grid(lines, columns, 2.1, left_in=1.1, entries=len(colors), title_in=0.5)
+        present = [bound for bound in colors if any(layer.bound == bound for row in shown for layer in _points(row))]
+        figure, axes = grid(lines, columns, 2.1, left_in=1.1, entries=len(present), title_in=0.5)
         for axis, row in zip(tidy(axes, len(shown)), shown, strict=True):
             _roofline_axis(axis, row, colors)
-        present = [bound for bound in colors if any(layer.bound == bound for row in shown for layer in _points(row))]
         handles = [_dot(colors[bound]) for bound in present]
         legend_below(figure, handles, [f"bound by {bound}" for bound in present])
         svg = svg_text(figure)
@@ -98,10 +98,11 @@ def layers(row: ModelRow, colors: dict[str, str]) -> Plot:
     # The longest are shown in the order in which they run.
     shown = [layer for layer in row.layers if layer in shown]
     total_s = sum(layer.latency_s for layer in row.layers)
+    bounds = list(dict.fromkeys(layer.bound for layer in shown))
     with drawing(f"layers {row.model} {row.device} {row.runtime} {row.precision}"):
         names = [_short(f"{layer.name} ({layer.op})") for layer in shown]
         left_in = label_room_in(names, 8)
-        figure, (axis,) = grid(1, 1, 0.1 + 0.21 * len(names), left_in=left_in, entries=len(colors), title_in=0.1)
+        figure, (axis,) = grid(1, 1, 0.1 + 0.21 * len(names), left_in=left_in, entries=len(bounds), title_in=0.1)
         positions = range(len(shown))
         times_s = [layer.latency_s for layer in shown]
         axis.barh(positions, times_s, color=[colors[layer.bound] for layer in shown])
@@ -115,7 +116,6 @@ def layers(row: ModelRow, colors: dict[str, str]) -> Plot:
         axis.invert_yaxis()
         axis.grid(visible=False, axis="y")
         axis.xaxis.set_major_formatter(unit_ticks("s"))
-        bounds = list(dict.fromkeys(layer.bound for layer in shown))
         legend_below(figure, [_dot(colors[bound]) for bound in bounds], [f"bound by {bound}" for bound in bounds])
         svg = svg_text(figure)
     latency = band(row.latency_s, row.latency_low_s, row.latency_high_s, calibrated=row.calibrated)
