@@ -94,6 +94,7 @@ def test_the_u74_multiplies_once_per_cycle_with_latency_three():
     core = load_core("u74")
     assert steady(core, [I("mul", f"x{index}", ("x20", "x21")) for index in range(8)]) == 8
     assert steady(core, [I("mul", "x1", ("x1", "x2"))]) == 3
+    assert steady(core, [I("mulw", "x1", ("x2", "x3")), I("addw", "x4", ("x4", "x1"))]) == 1  # through the late ALU
     assert steady(core, [I("add", f"x{index}", ("x20", "x21")) for index in range(8)]) == 4
 
 
