@@ -62,38 +62,47 @@ def print_table(table: Table, console: Console) -> None:
 
 def predictions_table(rows: Sequence[Mapping[str, Any]], console: Console, *, layers: bool = False) -> None:
     """Print predictions, rows with the keys of ``presage predict --format json``; with ``layers`` each layer too."""
-    titles = (
-        "model", "device", "runtime", "precision", "batch", "threads", "clock", "work", "weights", "peak RAM", "fits",
-        "latency (error band)", "energy", "power", "bound by",
-    )  # fmt: skip
-    with_bound = any(_bound(row) for row in rows)
-    kept = len(titles) if with_bound else len(titles) - 1
-    body = tuple(_prediction(row)[:kept] for row in rows)
-    print_table(Table("Predictions", titles[:kept], body, (*(False,) * 4, *(True,) * 10, False)[:kept]), console)
+    columns = [_prediction(row) for row in rows]
+    titles = list(columns[0]) if columns else []
+    # What is the same for all is said once, so that the rest fits a screen.
+    common = [title for title in _SETTINGS if len({row[title].text for row in columns}) == 1]
+    shown = [title for title in titles if title not in common and any(row[title].text for row in columns)]
+    settings = ", ".join(f"{title} {columns[0][title].text}" for title in common)
+    heading = f"Predictions ({settings})" if settings else "Predictions"
+    body = tuple(tuple(row[title] for title in shown) for row in columns)
+    numeric = tuple(title not in ("model", "device", "runtime", "precision", "bound by") for title in shown)
+    print_table(Table(heading, tuple(shown), body, numeric), console)
+    remarks: dict[str, list[str]] = {}
     for row in rows:
         for remark in _remarks(row):
-            console.print(_plain(f"{row['model']} on {row['device']}: {remark}", "yellow"))
+            remarks.setdefault(remark, []).append(f"{row['model']} on {row['device']}")
+    for remark, places in remarks.items():
+        console.print(_plain(f"{', '.join(places)}: {remark}", "yellow"))
     if layers:
         for row in rows:
             console.print()
             print_table(_layer_table(row), console)
 
 
-def _prediction(row: Mapping[str, Any]) -> tuple[Cell, ...]:
+_SETTINGS = ("runtime", "precision", "batch", "threads")
+
+
+def _prediction(row: Mapping[str, Any]) -> dict[str, Cell]:
     calibrated = bool(row.get("calibrated", False))
-    latency = band(row["latency_s"], row["latency_low_s"], row["latency_high_s"], calibrated=calibrated)
-    return (
-        *cells(str(row[key]) for key in ("model", "device", "runtime", "precision", "batch", "threads")),
-        Cell(engineering(row["frequency_hz"], "Hz")),
-        Cell(engineering(row["macs"], "MAC")),
-        Cell(size(row["weights_bytes"])),
-        Cell(size(row["peak_ram_bytes"])),
-        Cell("yes" if row["fits"] else "no", alarm=not row["fits"]),
-        Cell(latency),
-        Cell(engineering(row["energy_j"], "J")),
-        Cell(engineering(row["average_power_w"], "W")),
-        Cell(_bound(row)),
-    )
+    return {
+        **{key: Cell(str(row[key])) for key in ("model", "device", *_SETTINGS)},
+        "clock": Cell(engineering(row["frequency_hz"], "Hz")),
+        "work": Cell(engineering(row["macs"], "MAC")),
+        "weights": Cell(size(row["weights_bytes"])),
+        "peak RAM": Cell(size(row["peak_ram_bytes"])),
+        "fits": Cell("yes" if row["fits"] else "no", alarm=not row["fits"]),
+        "latency (error band)": Cell(
+            band(row["latency_s"], row["latency_low_s"], row["latency_high_s"], calibrated=calibrated)
+        ),
+        "energy": Cell(engineering(row["energy_j"], "J")),
+        "power": Cell(engineering(row["average_power_w"], "W")),
+        "bound by": Cell(_bound(row)),
+    }
 
 
 def _bound(row: Mapping[str, Any]) -> str:

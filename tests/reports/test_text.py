@@ -60,6 +60,14 @@ def test_predictions_show_the_band_and_what_does_not_fit(screen):
     assert "bound by" not in shown
 
 
+def test_what_all_predictions_share_is_said_once_and_what_differs_has_a_column(screen):
+    text.predictions_table([ROW, {**ROW, "device": "jh7110", "threads": 4}], screen)
+    shown = _shown(screen)
+    assert shown.startswith("Predictions (runtime generated, precision int8, batch 1)\n")
+    assert "threads" in shown
+    assert "resnet8 on stm32h7a3, resnet8 on jh7110: clock assumed" in shown
+
+
 def test_predictions_with_layers_show_what_binds_each_and_most_of_the_time(screen):
     text.predictions_table([{**ROW, "layers": LAYERS}], screen, layers=True)
     shown = _shown(screen)
