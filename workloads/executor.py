@@ -106,8 +106,9 @@ def execute(program: Program, buffers: Mapping[str, Array]) -> Execution:
         raw = np.ascontiguousarray(contents).reshape(-1).view(np.uint8)
         arena[code.places[name] : code.places[name] + raw.size] = raw
     rows, at, increments, counters = code.arrays()
+    at += arena.ctypes.data
     executed = np.zeros(len(rows), np.int64)
-    executor_kernel.interpret(executor_kernel.views_of(arena), rows, at, increments, counters, executed)
+    executor_kernel.interpret(rows.ctypes.data, rows, at, increments, counters, executed)
     return _execution(program, code, arena, executed)
 
 

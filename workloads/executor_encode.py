@@ -41,10 +41,6 @@ class Place:
     step: int
     space: str = ""  # of memory; empty for registers and constants
 
-    def aligned(self, size: int) -> bool:
-        """Whether each address it takes is a multiple of ``size``."""
-        return self.at % size == 0 and all(stride % size == 0 for _, stride in self.strides)
-
 
 @dataclass
 class Code:
@@ -203,7 +199,10 @@ def _instruction(
         missing = 2 - len(sources)
         sources += [_place(code, program, 0, "s64", 0)] * missing
         sources.append(Place(destination.at, destination.strides, meaning.result, destination.step))
-    row = _row(meaning, lanes, destination, sources, instruction, code)
+    if meaning.kind == "permute":
+        table = code.tables[instruction.shape or meaning.indices]
+        sources = [sources[0], sources[-1], Place(table, (), "s64", ELEMENT_BYTES["s64"])]
+    row = _row(meaning, lanes, destination, sources, instruction)
     traffic = _traffic(instruction, meaning, destination, sources)
     sources = _stage(code, row, destination, sources, lanes, meaning)
     sources = _fast(code, row, meaning.result, destination, sources)
@@ -262,9 +261,7 @@ def _opcode(meaning: Meaning) -> tuple[int, int]:
     return opcode, opcode
 
 
-def _row(
-    meaning: Meaning, lanes: int, destination: Place, sources: list[Place], instruction: Instruction, code: Code
-) -> list[int]:
+def _row(meaning: Meaning, lanes: int, destination: Place, sources: list[Place], instruction: Instruction) -> list[int]:
     """Fill the columns of the general form of an instruction."""
     row = [0] * k.COLUMNS
     row[k.OPCODE], row[k.INNER] = _opcode(meaning)
@@ -276,7 +273,7 @@ def _row(
     row[k.ROUND] = {"none": 0, "up": 1}[meaning.rounding]
     row[k.SATURATE] = int(meaning.saturate or meaning.kind == "narrow")
     row[k.LOW], row[k.HIGH] = _limits(meaning.result)
-    _blocks(row, meaning, instruction, code)
+    _blocks(row, meaning, instruction)
     return row
 
 
@@ -288,8 +285,8 @@ def _limits(kind: str) -> tuple[int, int]:
     return (0, min(2**bits, 2**63) - 1) if kind[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
 
 
-def _blocks(row: list[int], meaning: Meaning, instruction: Instruction, code: Code) -> None:
-    """Fill the extents and strides of block instructions and the index table of a permutation."""
+def _blocks(row: list[int], meaning: Meaning, instruction: Instruction) -> None:
+    """Fill the extents and strides of block instructions and the lanes that a permutation's indices count."""
     shape, size = instruction.shape, ELEMENT_BYTES[meaning.result]
     match meaning.kind:
         case "copy_block":
@@ -305,7 +302,7 @@ def _blocks(row: list[int], meaning: Meaning, instruction: Instruction, code: Co
             row[k.X0 : k.X5 + 1] = [m, depth, n, *pitches]
             row[k.SOURCES] = 3 if meaning.accumulate else 2
         case "permute":
-            row[k.X0], row[k.X1] = code.tables[shape or meaning.indices], meaning.lanes
+            row[k.X1] = meaning.lanes
 
 
 def _stage(
@@ -349,18 +346,15 @@ _ONE_LANE = frozenset({k.LOAD_BYTE, k.LOAD_BYTE_HELD, k.ADD_WORD_HELD, k.MULTIPL
 
 
 def _fast(code: Code, row: list[int], result: str, destination: Place, sources: list[Place]) -> list[Place]:
-    """Rewrite a row to its FAST form where types and alignment allow; return its sources."""
+    """Rewrite a row to its FAST form where the types allow; return its sources."""
     held, size = destination.kind, ELEMENT_BYTES[destination.kind]
-    places = [destination, *sources]
-    if row[k.SATURATE] or destination.step != size or any(not p.aligned(ELEMENT_BYTES[p.kind]) for p in places):
+    if row[k.SATURATE] or destination.step != size:
         return sources
     opcode = row[k.OPCODE]
     first = sources[0]
     if opcode == k.COPY and first.step == ELEMENT_BYTES[first.kind] == size and held == result:
         total = row[k.LANES] * size
-        unit = next(
-            unit for unit in (8, 4, 1) if total % unit == 0 and destination.aligned(unit) and first.aligned(unit)
-        )
+        unit = next(unit for unit in (8, 4, 1) if total % unit == 0)
         row[k.OPCODE] = {8: k.COPY_DOUBLES, 4: k.COPY_WORDS, 1: k.COPY_BYTES}[unit]
         row[k.LANES] = total // unit
         return sources

@@ -1,26 +1,45 @@
-"""The compiled interpreter of encoded Programs: one flat arena holds registers, constants and buffers."""
+"""The compiled interpreter of encoded Programs: operands are byte addresses in one arena, aligned or not."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
-from workloads.kernels.jit import F, kernel
-from workloads.tensor import Array  # noqa: TC001  # the named tuple's annotations are read at run time
+from workloads.executor_memory import (
+    read_f32,
+    read_s8,
+    read_s16,
+    read_s32,
+    read_s64,
+    read_u8,
+    read_u16,
+    read_u32,
+    write_8,
+    write_16,
+    write_32,
+    write_64,
+    write_f32,
+)
+from workloads.kernels.jit import kernel
+
+if TYPE_CHECKING:
+    from workloads.tensor import Array
+
+Int = Any  # a numpy or plain integer
+Float = Any  # a numpy or plain float
 
 # Element types as numbers.
 S8, U8, S16, U16, S32, U32, S64, U64, F16, F32 = range(10)
 
-# Micro-operations. The first group works on any type, lane by lane; the FAST group on aligned lanes of one type.
+# Micro-operations: lane by lane on any type, then those that combine lanes, floats, blocks, and the FAST group on
+# contiguous lanes of fixed types.
 (
     NOTHING, END_LOOP, COPY, ADD, SUBTRACT, MULTIPLY, MULTIPLY_ADD, MULTIPLY_HIGH, MINIMUM, MAXIMUM, AND, OR, XOR,
-    SHIFT_LEFT, SHIFT_RIGHT, SELECT, LESS_THAN, DIVIDE, DOT, REDUCE_ADD, HORIZONTAL_ADD, PERMUTE, CLZ,
+    SHIFT_LEFT, SHIFT_RIGHT, SELECT, LESS_THAN, DIVIDE, CLZ, DOT, REDUCE_ADD, HORIZONTAL_ADD, PERMUTE,
     FLOAT, TO_FLOAT, TO_INTEGER, COPY_BLOCK, FILL_BLOCK, MATRIX_MULTIPLY, REQUANTIZE_BLOCK,
-    COPY_BYTES, COPY_WORDS, COPY_DOUBLES, LOAD_BYTE, DOT_BYTES, DOT_HALVES, ADD_WORDS, MULTIPLY_ADD_WORDS,
-    MULTIPLY_ADD_HALVES, MULTIPLY_ADD_BYTES, EXTEND_BYTES, ADD_WORD_HELD, MULTIPLY_WORD_HELD,
-    LOAD_BYTE_HELD,
+    COPY_BYTES, COPY_WORDS, COPY_DOUBLES, LOAD_BYTE, LOAD_BYTE_HELD, ADD_WORD_HELD, MULTIPLY_WORD_HELD, ADD_WORDS,
+    MULTIPLY_ADD_WORDS, MULTIPLY_ADD_HALVES, MULTIPLY_ADD_BYTES, DOT_HALVES, DOT_BYTES, EXTEND_BYTES,
 ) = range(44)  # fmt: skip
 
 # Columns of the code.
@@ -30,101 +49,56 @@ S8, U8, S16, U16, S32, U32, S64, U64, F16, F32 = range(10)
 ) = range(25)  # fmt: skip
 COLUMNS = 25
 
-Int = Any  # a numpy or plain integer
-Float = Any  # a numpy or plain float
 
-_FP19_MASK = 0xFFFFE000
-
-
-def inlined(function: F) -> F:
-    """Compile a kernel into its callers: a call would pass the eight views by value."""
-    return cast("F", numba.njit(forceinline=True, nogil=True, error_model="numpy")(function))
+@kernel
+def _column(row: Int, column: Int) -> Int:
+    """Return one column of a row, given the row's address."""
+    return read_s64(row + 8 * column)
 
 
-class Views(NamedTuple):
-    """Typed views of the one arena."""
-
-    u8: Array
-    i8: Array
-    u16: Array
-    i16: Array
-    u32: Array
-    i32: Array
-    i64: Array
-    f32: Array
-
-
-def views_of(arena: Array) -> Views:
-    """Return typed views of an arena of uint8 whose size is a multiple of 8."""
-    types = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.int64, np.float32)
-    return Views(*(arena.view(dtype) for dtype in types))
-
-
-@inlined
-def _bytes(v: Views, at: Int, count: Int) -> Int:
-    """Assemble ``count`` little-endian bytes into an int64, unsigned."""
-    value = np.int64(0)
-    for i in range(count):
-        value |= np.int64(v.u8[at + i]) << np.int64(8 * i)
-    return value
-
-
-@inlined
-def _get(v: Views, kind: Int, at: Int) -> Int:
-    """Read an integer of any type at any byte."""
+@kernel
+def _get(kind: Int, at: Int) -> Int:
+    """Read an integer of any type."""
     if kind == S8:
-        return np.int64(v.i8[at])
-    if kind == U8:
-        return np.int64(v.u8[at])
+        return read_s8(at)
     if kind == S32:
-        return np.int64(v.i32[at >> 2]) if at & 3 == 0 else np.int64(np.int32(_bytes(v, at, 4)))
+        return read_s32(at)
     if kind == S16:
-        return np.int64(v.i16[at >> 1]) if at & 1 == 0 else np.int64(np.int16(_bytes(v, at, 2)))
-    if kind in (U16, F16):
-        return np.int64(v.u16[at >> 1]) if at & 1 == 0 else _bytes(v, at, 2)
+        return read_s16(at)
+    if kind == U8:
+        return read_u8(at)
     if kind in (U32, F32):
-        return np.int64(v.u32[at >> 2]) if at & 3 == 0 else _bytes(v, at, 4)
-    return v.i64[at >> 3] if at & 7 == 0 else _bytes(v, at, 8)
+        return read_u32(at)
+    if kind in (U16, F16):
+        return read_u16(at)
+    return read_s64(at)
 
 
-@inlined
-def _put(v: Views, kind: Int, at: Int, value: Int) -> None:
-    """Write the low bits of an integer at any byte."""
-    size = np.int64(1) if kind <= U8 else np.int64(2) if kind <= U16 or kind == F16 else np.int64(4)
-    if kind in (S64, U64):
-        size = np.int64(8)
-    if at & (size - 1):
-        for i in range(size):
-            v.u8[at + i] = np.uint8((value >> np.int64(8 * i)) & 255)
-    elif size == 1:
-        v.u8[at] = np.uint8(value & 255)
-    elif size == 2:
-        v.u16[at >> 1] = np.uint16(value & 0xFFFF)
-    elif size == 4:
-        v.u32[at >> 2] = np.uint32(value & 0xFFFFFFFF)
+@kernel
+def _put(kind: Int, at: Int, value: Int) -> None:
+    """Write the low bits of an integer."""
+    if kind <= U8:
+        write_8(at, value)
+    elif kind <= U16 or kind == F16:
+        write_16(at, value)
+    elif kind <= U32 or kind == F32:
+        write_32(at, value)
     else:
-        v.i64[at >> 3] = value
+        write_64(at, value)
 
 
-@inlined
+@kernel
 def _wrap(kind: Int, value: Int) -> Int:
     """Keep the bits that the type holds."""
-    if kind == S32:
-        return np.int64(np.int32(value & 0xFFFFFFFF))
-    if kind == S8:
-        return np.int64(np.int8(value & 0xFF))
-    if kind == S16:
-        return np.int64(np.int16(value & 0xFFFF))
-    if kind == U8:
-        return value & 0xFF
-    if kind == U16:
-        return value & 0xFFFF
-    if kind == U32:
-        return value & 0xFFFFFFFF
-    return value
+    if kind >= S64:
+        return value
+    unused = np.int64(56) if kind <= U8 else np.int64(48) if kind <= U16 else np.int64(32)
+    if kind & 1:
+        return value & ((np.int64(1) << (np.int64(64) - unused)) - 1)
+    return (value << unused) >> unused
 
 
-@inlined
+@kernel
 def _shift_right(kind: Int, value: Int, amount: Int, rounding: Int) -> Int:
     """Shift arithmetically (logically for u64); ``rounding`` 1 adds half of the last bit first."""
     amount = min(max(amount, np.int64(0)), np.int64(63))
@@ -138,11 +112,11 @@ def _shift_right(kind: Int, value: Int, amount: Int, rounding: Int) -> Int:
 
 
 @kernel
-def _get_float(v: Views, kind: Int, at: Int) -> Float:
+def _get_float(kind: Int, at: Int) -> Float:
     """Read a float as float64."""
     if kind == F32:
-        return np.float64(v.f32[at >> 2])
-    bits = np.int64(v.u16[at >> 1])
+        return read_f32(at)
+    bits = read_u16(at)
     exponent, fraction = (bits >> 10) & 31, bits & 1023
     sign = -1.0 if bits & 0x8000 else 1.0
     if exponent == 31:
@@ -153,10 +127,10 @@ def _get_float(v: Views, kind: Int, at: Int) -> Float:
 
 
 @kernel
-def _put_float(v: Views, kind: Int, at: Int, value: Float) -> None:
+def _put_float(kind: Int, at: Int, value: Float) -> None:
     """Write a float64 rounded half to even."""
     if kind == F32:
-        v.f32[at >> 2] = np.float32(value)
+        write_f32(at, value)
         return
     magnitude, bits = abs(value), np.int64(0x8000) if np.copysign(1.0, value) < 0 else np.int64(0)
     if np.isnan(value):
@@ -167,12 +141,11 @@ def _put_float(v: Views, kind: Int, at: Int, value: Float) -> None:
         bits |= np.int64(np.rint(magnitude * 2.0**24))
     else:
         exponent = np.int64(np.floor(np.log2(magnitude)))
-        exponent += np.int64(magnitude >= 2.0 ** np.float64(exponent + 1)) - np.int64(
-            magnitude < 2.0 ** np.float64(exponent)
-        )
+        exponent += np.int64(magnitude >= 2.0 ** np.float64(exponent + 1))
+        exponent -= np.int64(magnitude < 2.0 ** np.float64(exponent))
         quanta = np.int64(np.rint(magnitude * 2.0 ** np.float64(10 - exponent)))
         bits |= ((exponent + 14) << 10) + quanta
-    v.u16[at >> 1] = np.uint16(bits)
+    write_16(at, bits)
 
 
 @kernel
@@ -195,10 +168,9 @@ def _float_lane(inner: Int, a: Float, b: Float, c: Float) -> Float:
     return a
 
 
-@inlined
-def _integer_lane(row: Array, a: Int, b: Int, c: Int) -> Int:
+@kernel
+def _integer_lane(row: Int, opcode: Int, a: Int, b: Int, c: Int) -> Int:  # noqa: C901 - a flat switch
     """Compute one integer lane in 64 bits, before saturation or wrapping."""
-    opcode = row[OPCODE]
     if opcode == COPY:
         return a
     if opcode == ADD:
@@ -210,7 +182,7 @@ def _integer_lane(row: Array, a: Int, b: Int, c: Int) -> Int:
     if opcode == MULTIPLY_ADD:
         return a * b + c
     if opcode == MULTIPLY_HIGH:
-        return _shift_right(S64, a * b, row[SHIFT], row[ROUND]) + c
+        return _shift_right(S64, a * b, _column(row, SHIFT), _column(row, ROUND)) + c
     if opcode == MINIMUM:
         return min(a, b)
     if opcode == MAXIMUM:
@@ -224,13 +196,13 @@ def _integer_lane(row: Array, a: Int, b: Int, c: Int) -> Int:
     if opcode == SHIFT_LEFT:
         return np.int64(0) if b > 63 else a << b
     if opcode == SHIFT_RIGHT:
-        return _shift_right(row[TYPE_A], a, b, row[ROUND])
+        return _shift_right(_column(row, TYPE_A), a, b, _column(row, ROUND))
     if opcode == SELECT:
         return b if a != 0 else c
     if opcode == LESS_THAN:
         return np.int64(a < b)
     if opcode == CLZ:
-        return _leading_zeros(row[TYPE_A], a)
+        return _leading_zeros(_column(row, TYPE_A), a)
     if b == 0:  # DIVIDE: as Arm's SDIV
         return np.int64(0)
     magnitude = abs(a) // abs(b)
@@ -248,199 +220,217 @@ def _leading_zeros(kind: Int, value: Int) -> Int:
 
 
 @kernel
-def _elementwise(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+def _elementwise(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run any lane-wise integer operation on any types."""
-    first = second = third = np.int64(0)
-    for lane in range(row[LANES]):
-        first = _get(v, row[TYPE_A], a + lane * row[STEP_A])
-        if row[SOURCES] > 1:
-            second = _get(v, row[TYPE_B], b + lane * row[STEP_B])
-        if row[SOURCES] > 2:
-            third = _get(v, row[TYPE_C], c + lane * row[STEP_C])
-        value = _integer_lane(row, first, second, third)
-        value = min(max(value, row[LOW]), row[HIGH]) if row[SATURATE] else _wrap(row[RESULT], value)
-        _put(v, row[HELD], d + lane * row[STEP_D], value)
+    opcode, sources, result, held = (
+        _column(row, OPCODE),
+        _column(row, SOURCES),
+        _column(row, RESULT),
+        _column(row, HELD),
+    )
+    type_a, type_b, type_c = _column(row, TYPE_A), _column(row, TYPE_B), _column(row, TYPE_C)
+    step_d, step_a, step_b, step_c = (
+        _column(row, STEP_D), _column(row, STEP_A), _column(row, STEP_B), _column(row, STEP_C)
+    )  # fmt: skip
+    saturate, low, high = _column(row, SATURATE), _column(row, LOW), _column(row, HIGH)
+    second = third = np.int64(0)
+    for lane in range(_column(row, LANES)):
+        first = _get(type_a, a + lane * step_a)
+        if sources > 1:
+            second = _get(type_b, b + lane * step_b)
+        if sources > 2:
+            third = _get(type_c, c + lane * step_c)
+        value = _integer_lane(row, opcode, first, second, third)
+        value = min(max(value, low), high) if saturate else _wrap(result, value)
+        _put(held, d + lane * step_d, value)
 
 
 @kernel
-def _horizontal(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+def _horizontal(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run the operations that combine several source lanes into one."""
-    opcode, lanes = row[OPCODE], row[LANES]
+    opcode, group, sources = _column(row, OPCODE), _column(row, GROUP), _column(row, SOURCES)
+    result, held, type_a, type_b = _column(row, RESULT), _column(row, HELD), _column(row, TYPE_A), _column(row, TYPE_B)
+    step_a, step_b = _column(row, STEP_A), _column(row, STEP_B)
     if opcode == REDUCE_ADD:
-        total = _get(v, row[TYPE_B], b) if row[SOURCES] > 1 else np.int64(0)
-        for lane in range(lanes):
-            total += _get(v, row[TYPE_A], a + lane * row[STEP_A])
-        _put(v, row[HELD], d, _wrap(row[RESULT], total))
+        total = _get(type_b, b) if sources > 1 else np.int64(0)
+        for lane in range(_column(row, LANES)):
+            total += _get(type_a, a + lane * step_a)
+        _put(held, d, _wrap(result, total))
         return
-    for lane in range(lanes):
-        value = _get(v, row[TYPE_C], c + lane * row[STEP_C]) if row[SOURCES] > 2 else np.int64(0)
+    for lane in range(_column(row, LANES)):
+        value = np.int64(0)
         if opcode == DOT:
-            for j in range(lane * row[GROUP], (lane + 1) * row[GROUP]):
-                value += _get(v, row[TYPE_A], a + j * row[STEP_A]) * _get(v, row[TYPE_B], b + j * row[STEP_B])
-            value = min(max(value, row[LOW]), row[HIGH]) if row[SATURATE] else value
-        elif opcode == PERMUTE:
-            source = v.i64[(row[X0] >> 3) + lane]
-            within = source if source < row[X1] else source - row[X1]
-            value = _get(v, row[TYPE_A], (a if source < row[X1] else b) + within * row[STEP_A])
-        else:  # HORIZONTAL_ADD: pairs of a, then pairs of b, inside each block of GROUP lanes
-            block, place = lane // row[GROUP], lane % row[GROUP]
-            half = row[GROUP] // 2
-            pair = (a if place < half else b) + (block * row[GROUP] + 2 * (place % half)) * row[STEP_A]
-            value = _get(v, row[TYPE_A], pair) + _get(v, row[TYPE_A], pair + row[STEP_A])
-        _put(v, row[HELD], d + lane * row[STEP_D], _wrap(row[RESULT], value))
+            value = _get(_column(row, TYPE_C), c + lane * _column(row, STEP_C)) if sources > 2 else np.int64(0)
+            for j in range(lane * group, (lane + 1) * group):
+                value += _get(type_a, a + j * step_a) * _get(type_b, b + j * step_b)
+            value = min(max(value, _column(row, LOW)), _column(row, HIGH)) if _column(row, SATURATE) else value
+        elif opcode == PERMUTE:  # c holds the index table
+            source, own = read_s64(c + 8 * lane), _column(row, X1)
+            value = _get(type_a, a + source * step_a) if source < own else _get(type_a, b + (source - own) * step_a)
+        else:  # HORIZONTAL_ADD: pairs of a, then pairs of b, inside each block of ``group`` lanes
+            block, place, half = lane // group, lane % group, group // 2
+            pair = (a if place < half else b) + (block * group + 2 * (place % half)) * step_a
+            value = _get(type_a, pair) + _get(type_a, pair + step_a)
+        _put(held, d + lane * _column(row, STEP_D), _wrap(result, value))
 
 
 @kernel
-def _floating(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+def _floating(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run float operations and conversions; products and sums in float64, then rounded to the result."""
+    opcode, sources, result, kind = (
+        _column(row, OPCODE),
+        _column(row, SOURCES),
+        _column(row, RESULT),
+        _column(row, TYPE_A),
+    )
+    low, high = _column(row, LOW), _column(row, HIGH)
     second = third = 0.0
-    for lane in range(row[LANES]):
-        at = d + lane * row[STEP_D]
-        if row[OPCODE] == TO_FLOAT and row[TYPE_A] < F16:
-            _put_float(v, row[RESULT], at, np.float64(_get(v, row[TYPE_A], a + lane * row[STEP_A])))
+    for lane in range(_column(row, LANES)):
+        to, first_at = d + lane * _column(row, STEP_D), a + lane * _column(row, STEP_A)
+        if opcode == TO_FLOAT and kind < F16:
+            _put_float(result, to, np.float64(_get(kind, first_at)))
             continue
-        first = _get_float(v, row[TYPE_A], a + lane * row[STEP_A])
-        if row[OPCODE] == TO_INTEGER:
+        first = _get_float(kind, first_at)
+        if opcode == TO_INTEGER:
             rounded = np.rint(first)
-            inside = np.float64(row[LOW]) <= rounded <= np.float64(row[HIGH])
-            limit = row[HIGH] if row[SATURATE] and rounded > 0 else row[LOW]
-            _put(v, row[HELD], at, np.int64(rounded) if inside else limit)
+            inside = np.float64(low) <= rounded <= np.float64(high)
+            limit = high if _column(row, SATURATE) and rounded > 0 else low
+            _put(_column(row, HELD), to, np.int64(rounded) if inside else limit)
             continue
-        if row[SOURCES] > 1:
-            second = _get_float(v, row[TYPE_B], b + lane * row[STEP_B])
-        if row[SOURCES] > 2:
-            third = _get_float(v, row[TYPE_C], c + lane * row[STEP_C])
-        _put_float(v, row[RESULT], at, _float_lane(row[INNER], first, second, third))
+        if sources > 1:
+            second = _get_float(_column(row, TYPE_B), b + lane * _column(row, STEP_B))
+        if sources > 2:
+            third = _get_float(_column(row, TYPE_C), c + lane * _column(row, STEP_C))
+        _put_float(result, to, _float_lane(_column(row, INNER), first, second, third))
 
 
 @kernel
-def _dot(a: Array, b: Array) -> np.int32:
-    """Sum of products, wrapping; over slices, whose plain loop the compiler vectorises."""
-    total = np.int32(0)
-    for i in range(a.size):
-        total = np.int32(total + np.int32(a[i]) * np.int32(b[i]))
-    return total
-
-
-@kernel
-def _block(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
+def _block(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run a block instruction; X0.. are its extents and strides in bytes."""
-    opcode, rows = row[OPCODE], row[X0]
-    for i in range(rows):
+    opcode = _column(row, OPCODE)
+    x1, x2, x3 = _column(row, X1), _column(row, X2), _column(row, X3)
+    for i in range(_column(row, X0)):
         if opcode == COPY_BLOCK:
-            for j in range(row[X1]):
-                v.u8[d + i * row[X3] + j] = v.u8[a + i * row[X2] + j]
+            for j in range(x1):
+                write_8(d + i * x3 + j, read_s8(a + i * x2 + j))
         elif opcode == FILL_BLOCK:
-            for j in range(row[X1]):
-                _put(v, row[RESULT], d + i * row[X2] + j * row[STEP_D], _get(v, row[TYPE_A], a))
+            for j in range(x1):
+                _put(_column(row, RESULT), d + i * x2 + j * _column(row, STEP_D), _get(_column(row, TYPE_A), a))
         elif opcode == MATRIX_MULTIPLY:
-            for j in range(row[X2]):
-                at = (d + i * row[X5] + 4 * j) >> 2
-                total = v.i32[at] if row[SOURCES] > 2 else np.int32(0)
-                left, right = a + i * row[X3], b + j * row[X4]
-                v.i32[at] = np.int32(total + _dot(v.i8[left : left + row[X1]], v.i8[right : right + row[X1]]))
+            for j in range(x2):
+                at = d + i * _column(row, X5) + 4 * j
+                total = np.int32(read_s32(at)) if _column(row, SOURCES) > 2 else np.int32(0)
+                left, right = a + i * x3, b + j * _column(row, X4)
+                for k in range(x1):
+                    total = np.int32(total + np.int32(read_s8(left + k)) * np.int32(read_s8(right + k)))
+                write_32(at, total)
         else:
-            for j in range(row[X1]):
-                word = b + 8 * j
-                scale = _scale19(v, word)
-                offset = (np.int64(v.u32[(word >> 2) + 1]) >> 5) & 511
-                offset = offset - 512 if offset > 255 else offset
-                value = np.float32(v.i32[((a + i * row[X2]) >> 2) + j]) * scale
-                value = np.rint(min(max(value, np.float32(-256)), np.float32(255)))
-                low, high = row[LOW], row[HIGH]
-                if row[SOURCES] > 2:
-                    low, high = np.int64(v.i8[c]), np.int64(v.i8[c + 1])
-                _put(v, row[RESULT], d + i * row[X3] + j, min(max(np.int64(value) + offset, low), high))
+            _requantize_row(row, d + i * x3, a + i * x2, b, c)
 
 
 @kernel
-def _scale19(v: Views, word: Int) -> Float:
-    """Return the float32 in the low half of a quantisation word, with its low 13 bits cut."""
-    bits = np.int64(v.u32[word >> 2]) & _FP19_MASK
-    exponent, fraction = (bits >> 23) & 255, bits & 0x7FFFFF
+def _requantize_row(row: Int, d: Int, a: Int, words: Int, bounds: Int) -> None:
+    """Requantise one row of accumulators by the quantisation word of each column."""
+    low, high = _column(row, LOW), _column(row, HIGH)
+    if _column(row, SOURCES) > 2:
+        low, high = read_s8(bounds), read_s8(bounds + 1)
+    for j in range(_column(row, X1)):
+        word = read_u32(words + 8 * j)
+        offset = (read_s32(words + 8 * j + 4) >> 5) & 511
+        offset = offset - 512 if offset > 255 else offset
+        # The scale's 11 significant bits make the float64 product exact; float32 rounds it once.
+        value = np.float32(np.float64(np.float32(read_s32(a + 4 * j))) * _scale19(word))
+        value = np.rint(min(max(value, np.float32(-256)), np.float32(255)))
+        _put(_column(row, RESULT), d + j, min(max(np.int64(value) + offset, low), high))
+
+
+@kernel
+def _scale19(word: Int) -> Float:
+    """Return the float32 pattern with its low 13 bits cut, as float64; subnormals are zero."""
+    exponent, fraction = (word >> 23) & 255, word & 0x7FE000
     if exponent == 0:
-        return np.float32(0.0)
-    sign = np.float32(-1.0) if bits >> 31 else np.float32(1.0)
-    return sign * np.float32((0x800000 + fraction) * 2.0 ** np.float64(exponent - 150))
-
-
-@inlined
-def _add_words(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int) -> None:
-    step_a, step_b = code[i, STEP_A] >> 2, code[i, STEP_B] >> 2
-    for j in range(code[i, LANES]):
-        v.i32[(d >> 2) + j] = np.int32(v.i32[(a >> 2) + j * step_a] + v.i32[(b >> 2) + j * step_b])
-
-
-@inlined
-def _multiply_add_words(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
-    step_a, step_b, step_c = code[i, STEP_A] >> 2, code[i, STEP_B] >> 2, code[i, STEP_C] >> 2
-    for j in range(code[i, LANES]):
-        total = v.i32[(a >> 2) + j * step_a] * v.i32[(b >> 2) + j * step_b]
-        v.i32[(d >> 2) + j] = np.int32(total + v.i32[(c >> 2) + j * step_c])
-
-
-@inlined
-def _dot_halves(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
-    step_c, x, y = code[i, STEP_C] >> 2, a >> 1, b >> 1
-    for j in range(code[i, LANES]):
-        total = v.i32[(c >> 2) + j * step_c] + np.int32(v.i16[x + 2 * j]) * np.int32(v.i16[y + 2 * j])
-        total += np.int32(v.i16[x + 2 * j + 1]) * np.int32(v.i16[y + 2 * j + 1])
-        v.i32[(d >> 2) + j] = np.int32(total)
-
-
-@inlined
-def _dot_bytes(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
-    step_c = code[i, STEP_C] >> 2
-    for j in range(code[i, LANES]):
-        total = np.int32(v.i32[(c >> 2) + j * step_c])
-        x, y = a + 4 * j, b + 4 * j
-        total += np.int32(v.u8[x]) * np.int32(v.i8[y]) + np.int32(v.u8[x + 1]) * np.int32(v.i8[y + 1])
-        total += np.int32(v.u8[x + 2]) * np.int32(v.i8[y + 2]) + np.int32(v.u8[x + 3]) * np.int32(v.i8[y + 3])
-        v.i32[(d >> 2) + j] = np.int32(total)
-
-
-@inlined
-def _multiply_add_halves(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
-    step_a, step_b, step_c = code[i, STEP_A] >> 1, code[i, STEP_B] >> 1, code[i, STEP_C] >> 2
-    for j in range(code[i, LANES]):
-        total = np.int32(v.i16[(a >> 1) + j * step_a]) * np.int32(v.i16[(b >> 1) + j * step_b])
-        v.i32[(d >> 2) + j] = np.int32(total + v.i32[(c >> 2) + j * step_c])
-
-
-@inlined
-def _multiply_add_bytes(v: Views, code: Array, i: Int, d: Int, a: Int, b: Int, c: Int) -> None:
-    step_a, step_b, step_c = code[i, STEP_A], code[i, STEP_B], code[i, STEP_C] >> 1
-    for j in range(code[i, LANES]):
-        total = np.int16(v.i8[a + j * step_a]) * np.int16(v.i8[b + j * step_b])
-        v.i16[(d >> 1) + j] = np.int16(total + v.i16[(c >> 1) + j * step_c])
+        return 0.0
+    sign = -1.0 if word >> 31 else 1.0
+    return sign * (0x800000 + fraction) * 2.0 ** np.float64(exponent - 150)
 
 
 @kernel
-def _general(v: Views, row: Array, d: Int, a: Int, b: Int, c: Int) -> None:
-    """Run one operation in its general form."""
-    opcode = row[OPCODE]
-    if opcode >= COPY_BLOCK:
-        _block(v, row, d, a, b, c)
-    elif opcode >= FLOAT:
-        _floating(v, row, d, a, b, c)
-    elif DOT <= opcode <= PERMUTE:
-        _horizontal(v, row, d, a, b, c)
+def _fast_vector(row: Int, opcode: Int, d: Int, a: Int, b: Int, c: Int) -> None:
+    """Run an operation on contiguous lanes of fixed types, without a type switch in the loop."""
+    step_a, step_b, step_c = _column(row, STEP_A), _column(row, STEP_B), _column(row, STEP_C)
+    lanes = _column(row, LANES)
+    if opcode == ADD_WORDS:
+        for i in range(lanes):
+            write_32(d + 4 * i, read_s32(a + i * step_a) + read_s32(b + i * step_b))
+    elif opcode == MULTIPLY_ADD_WORDS:
+        for i in range(lanes):
+            write_32(d + 4 * i, read_s32(a + i * step_a) * read_s32(b + i * step_b) + read_s32(c + i * step_c))
+    elif opcode == MULTIPLY_ADD_HALVES:
+        for i in range(lanes):
+            write_32(d + 4 * i, read_s16(a + i * step_a) * read_s16(b + i * step_b) + read_s32(c + i * step_c))
+    elif opcode == MULTIPLY_ADD_BYTES:
+        for i in range(lanes):
+            write_16(d + 2 * i, read_s8(a + i * step_a) * read_s8(b + i * step_b) + read_s16(c + i * step_c))
+    elif opcode == DOT_HALVES:
+        for i in range(lanes):
+            total = read_s32(c + i * step_c) + read_s16(a + 4 * i) * read_s16(b + 4 * i)
+            write_32(d + 4 * i, total + read_s16(a + 4 * i + 2) * read_s16(b + 4 * i + 2))
+    elif opcode == DOT_BYTES:
+        for i in range(lanes):
+            total = read_s32(c + i * step_c)
+            x, y = a + 4 * i, b + 4 * i
+            total += read_u8(x) * read_s8(y) + read_u8(x + 1) * read_s8(y + 1)
+            write_32(d + 4 * i, total + read_u8(x + 2) * read_s8(y + 2) + read_u8(x + 3) * read_s8(y + 3))
+    else:  # EXTEND_BYTES
+        for i in range(lanes):
+            write_16(d + 2 * i, read_s8(a + i * step_a))
+
+
+@kernel
+def _run(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
+    """Run one micro-operation."""
+    opcode, lanes = _column(row, OPCODE), _column(row, LANES)
+    if opcode < DOT:
+        _elementwise(row, d, a, b, c)
+    elif opcode < FLOAT:
+        _horizontal(row, d, a, b, c)
+    elif opcode < COPY_BLOCK:
+        _floating(row, d, a, b, c)
+    elif opcode < COPY_BYTES:
+        _block(row, d, a, b, c)
+    elif opcode == COPY_BYTES:
+        for i in range(lanes):
+            write_8(d + i, read_s8(a + i))
+    elif opcode == COPY_WORDS:
+        for i in range(lanes):
+            write_32(d + 4 * i, read_s32(a + 4 * i))
+    elif opcode == COPY_DOUBLES:
+        for i in range(lanes):
+            write_64(d + 8 * i, read_s64(a + 8 * i))
+    elif opcode == LOAD_BYTE:
+        write_32(d, read_s8(a))
+    elif opcode == LOAD_BYTE_HELD:
+        write_64(d, read_s8(a))
+    elif opcode == ADD_WORD_HELD:
+        write_64(d, np.int64(np.int32(read_s32(a) + read_s32(b))))
+    elif opcode == MULTIPLY_WORD_HELD:
+        write_64(d, np.int64(np.int32(read_s32(a) * read_s32(b))))
     else:
-        _elementwise(v, row, d, a, b, c)
+        _fast_vector(row, opcode, d, a, b, c)
 
 
 @kernel
-def interpret(v: Views, code: Array, at: Array, increments: Array, counters: Array, executed: Array) -> None:
+def interpret(rows: Int, code: Array, at: Array, increments: Array, counters: Array, executed: Array) -> None:
     """Run encoded code to its end.
 
     Parameters
     ----------
-    v
-        Views of the arena.
+    rows
+        Address of ``code``.
     code
         int64 (rows, COLUMNS): micro-operations; END_LOOP rows hold target, trips, counter, first and last increment.
     at
-        int64 (rows, 4): current byte of destination and sources, moved by ``increments``.
+        int64 (rows, 4): current address of destination and sources, moved by ``increments``.
     increments
         int64 (moves, 3): row, operand, bytes per trip of the loop that owns the move.
     counters, executed
@@ -449,8 +439,7 @@ def interpret(v: Views, code: Array, at: Array, increments: Array, counters: Arr
     i = np.int64(0)
     while i < code.shape[0]:
         executed[i] += 1
-        opcode, lanes = code[i, OPCODE], code[i, LANES]
-        d, a, b, c = at[i, 0], at[i, 1], at[i, 2], at[i, 3]
+        opcode = code[i, OPCODE]
         if opcode == END_LOOP:
             counter, trips = code[i, X2], code[i, X1]
             counters[counter] += 1
@@ -462,38 +451,6 @@ def interpret(v: Views, code: Array, at: Array, increments: Array, counters: Arr
                 i = code[i, X0]
                 continue
             counters[counter] = 0
-        elif opcode == COPY_WORDS:
-            for j in range(lanes):
-                v.i32[(d >> 2) + j] = v.i32[(a >> 2) + j]
-        elif opcode == COPY_DOUBLES:
-            for j in range(lanes):
-                v.i64[(d >> 3) + j] = v.i64[(a >> 3) + j]
-        elif opcode == COPY_BYTES:
-            for j in range(lanes):
-                v.u8[d + j] = v.u8[a + j]
-        elif opcode == LOAD_BYTE:
-            v.i32[d >> 2] = np.int32(v.i8[a])
-        elif opcode == LOAD_BYTE_HELD:
-            v.i64[d >> 3] = np.int64(v.i8[a])
-        elif opcode == ADD_WORD_HELD:
-            v.i64[d >> 3] = np.int64(np.int32(v.i32[a >> 2] + v.i32[b >> 2]))
-        elif opcode == MULTIPLY_WORD_HELD:
-            v.i64[d >> 3] = np.int64(np.int32(v.i32[a >> 2] * v.i32[b >> 2]))
-        elif opcode == EXTEND_BYTES:
-            for j in range(lanes):
-                v.i16[(d >> 1) + j] = np.int16(v.i8[a + j * code[i, STEP_A]])
-        elif opcode == ADD_WORDS:
-            _add_words(v, code, i, d, a, b)
-        elif opcode == MULTIPLY_ADD_WORDS:
-            _multiply_add_words(v, code, i, d, a, b, c)
-        elif opcode == DOT_HALVES:
-            _dot_halves(v, code, i, d, a, b, c)
-        elif opcode == DOT_BYTES:
-            _dot_bytes(v, code, i, d, a, b, c)
-        elif opcode == MULTIPLY_ADD_HALVES:
-            _multiply_add_halves(v, code, i, d, a, b, c)
-        elif opcode == MULTIPLY_ADD_BYTES:
-            _multiply_add_bytes(v, code, i, d, a, b, c)
         elif opcode != NOTHING:
-            _general(v, code[i], d, a, b, c)
+            _run(rows + i * (8 * COLUMNS), at[i, 0], at[i, 1], at[i, 2], at[i, 3])
         i += 1

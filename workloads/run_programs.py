@@ -1,0 +1,149 @@
+"""Run a quantised Graph through the generated Programs of an instruction set, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workloads import execute as kernels
+from workloads.codegen import PROFILE_OF, generate, pack
+from workloads.codegen.specs import ElementwiseSpec, specify
+from workloads.errors import did_you_mean
+from workloads.executor import execute
+from workloads.operands import activation_count, operands
+from workloads.operators import (
+    Activation,
+    Add,
+    Conv2d,
+    DepthwiseConv2d,
+    FullyConnected,
+    Mean,
+    Mul,
+    Pool2d,
+    Quantize,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from workloads.graph import Graph, Layer
+    from workloads.isa import InstructionSet
+    from workloads.operands import Operands
+    from workloads.program import Program
+    from workloads.tensor import Array
+
+_GENERATED = (Conv2d, DepthwiseConv2d, FullyConnected, Pool2d, Mean, Add, Mul, Activation, Quantize)
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A layer that runs through the integer kernels instead of a Program, and why."""
+
+    layer: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A graph bound to Programs: ``programs`` by layer name, ``fallbacks`` for the other layers."""
+
+    plan: kernels.Plan
+    programs: Mapping[str, Program]
+    fallbacks: tuple[Fallback, ...]
+
+
+def run(graph: Graph, inputs: Mapping[str, Array], isa: InstructionSet) -> dict[str, Array]:
+    """Run a graph once and return every activation by name, inputs included; see ``prepare`` for the layers left out.
+
+    Raises
+    ------
+    InputError, ValueError
+        As ``workloads.execute.execute``.
+    """
+    return kernels.run(prepare(graph, isa).plan, inputs)
+
+
+def prepare(graph: Graph, isa: InstructionSet) -> Prepared:
+    """Generate a Program for each layer that has one; the others keep the integer kernel of the same profile.
+
+    Raises
+    ------
+    ValueError
+        The instruction set has no requantisation profile.
+    """
+    if isa.name not in PROFILE_OF:
+        raise ValueError(f"no code generator for {isa.name!r}; {did_you_mean(isa.name, PROFILE_OF)}")
+    plan = kernels.plan(graph, profile=PROFILE_OF[isa.name])
+    steps: list[kernels.Step] = []
+    programs: dict[str, Program] = {}
+    fallbacks: list[Fallback] = []
+    for step in plan.steps:
+        try:
+            program, compute = _bind(graph, step, isa)
+        except (NotImplementedError, ValueError) as reason:
+            fallbacks.append(Fallback(step.layer.name, step.layer.op, str(reason)))
+            steps.append(step)
+            continue
+        programs[step.layer.name] = program
+        steps.append(replace(step, compute=compute))
+    return Prepared(kernels.Plan(graph, tuple(steps)), programs, tuple(fallbacks))
+
+
+def _bind(graph: Graph, step: kernels.Step, isa: InstructionSet) -> tuple[Program, Callable[[Sequence[Array]], Array]]:
+    """Return the Program of a layer, and a function from its activations to its output."""
+    layer = step.layer
+    _check_int8(graph, layer)
+    names = layer.inputs[: activation_count(layer)]
+    constants = operands(graph, layer)
+    spec = specify(graph, layer)
+    if spec is None:
+        raise NotImplementedError("moves nothing")
+    if isinstance(spec, ElementwiseSpec) and len(names) > 1:
+        names, constants = _larger_first(graph, names, constants)
+    program = generate(spec, isa)
+    packed = pack(program, spec, constants)
+    fixed = {name: graph[name].materialize() for name in names if graph[name].is_constant}
+    shape = graph[layer.outputs[0]].shape
+
+    def compute(arrays: Sequence[Array]) -> Array:
+        found = dict(zip(step.values, arrays, strict=True)) | fixed
+        given = {buffer: found[name] for buffer, name in zip(("input", "input2"), names, strict=False)}
+        return np.asarray(execute(program, {**given, **packed}).buffers["output"].view(np.int8).reshape(shape))
+
+    return program, compute
+
+
+def _check_int8(graph: Graph, layer: Layer) -> None:
+    """Refuse layers whose values no generated Program computes."""
+    if not isinstance(layer.operator, _GENERATED):
+        raise NotImplementedError(f"no kernel is generated for operator {layer.op!r}")
+    for name in (*layer.inputs[: activation_count(layer)], layer.outputs[0]):
+        if graph[name].dtype != "int8" or graph[name].quantization is None:
+            raise NotImplementedError(f"tensor {name!r} is {graph[name].dtype}; generated kernels take quantised int8")
+
+
+def _larger_first(graph: Graph, names: tuple[str, ...], constants: Operands) -> tuple[tuple[str, ...], Operands]:
+    """Order the inputs of a sum or product so that the second repeats along the leading axes of the first.
+
+    Raises
+    ------
+    NotImplementedError
+        The shapes broadcast in another way.
+    """
+    first, second = (graph[name] for name in names)
+    if first.elements < second.elements:
+        first, second, names = second, first, names[::-1]
+        constants = replace(
+            constants,
+            input_scales=constants.input_scales[::-1],
+            input_zero_points=constants.input_zero_points[::-1],
+        )
+    kept = tuple(second.shape)
+    while kept and kept[0] == 1:
+        kept = kept[1:]
+    if first.shape[len(first.shape) - len(kept) :] != kept:
+        raise NotImplementedError(f"shapes {first.shape} and {second.shape} broadcast along inner axes")
+    return names, constants
