@@ -1,0 +1,246 @@
+"""Plain-numpy oracles of the integer kernels: slow, written from the definitions, sharing no code with the kernels."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from workloads.operands import Operands
+    from workloads.operators import Add, Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Mean, Mul, Pool2d, Softmax
+    from workloads.tensor import Array
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+
+
+def wrap32(value: int) -> int:
+    """Return the int32 that an integer wraps to."""
+    return (value + 2**31) % 2**32 - 2**31
+
+
+def saturate32(value: int) -> int:
+    """Return the int32 nearest to an integer."""
+    return min(max(value, INT32_MIN), INT32_MAX)
+
+
+def high_product(a: int, b: int) -> int:
+    """Saturating rounding doubling high multiply: a nudge by half away from zero, then C's truncating division."""
+    if a == b == INT32_MIN:
+        return INT32_MAX
+    product = a * b
+    nudged = product + (2**30 if product >= 0 else 1 - 2**30)
+    return nudged // 2**31 if nudged >= 0 else -(-nudged // 2**31)
+
+
+def divide_by_power(value: int, exponent: int) -> int:
+    """Divide by 2**exponent, rounding half away from zero by mask and threshold."""
+    mask = (1 << exponent) - 1
+    remainder, threshold = value & mask, (mask >> 1) + (1 if value < 0 else 0)
+    return (value >> exponent) + (1 if remainder > threshold else 0)
+
+
+def round_half_up(numerator: int, shift: int) -> int:
+    """Return floor(numerator / 2**shift + 1/2)."""
+    return numerator if shift == 0 else (2 * numerator + 2**shift) // 2 ** (shift + 1)
+
+
+def quantize_multiplier(scale: float) -> tuple[int, int]:
+    """Search the exponent that brings the multiplier into [2**30, 2**31)."""
+    if scale < 2.0**-40:
+        return 0, 0
+    shift = math.floor(math.log2(scale)) + 1
+    for candidate in (shift - 1, shift, shift + 1):
+        multiplier = math.floor(scale * 2.0 ** (31 - candidate) + 0.5)
+        if 2**30 <= multiplier < 2**31:
+            break
+    if candidate < -31:
+        return 0, 0
+    return (2**31 - 1, 30) if candidate > 30 else (multiplier, candidate)
+
+
+def double(accumulator: int, multiplier: int, shift: int) -> int:
+    """TFLite's default: half up, then half away from zero."""
+    product = high_product(wrap32(accumulator << max(shift, 0)), multiplier)
+    return divide_by_power(product, max(-shift, 0))
+
+
+def single(accumulator: int, multiplier: int, shift: int) -> int:
+    """TFLite's single rounding: half up."""
+    return round_half_up(accumulator * multiplier, 31 - shift)
+
+
+def half_up_twice(accumulator: int, multiplier: int, shift: int) -> int:
+    """Ruy: both roundings half up."""
+    return round_half_up(high_product(wrap32(accumulator << max(shift, 0)), multiplier), max(-shift, 0))
+
+
+FIXED_POINT: dict[str, Callable[[int, int, int], int]] = {
+    "tflite-double": double, "tflite-single": single, "ruy": half_up_twice,
+}  # fmt: skip
+
+
+def requantize_one(accumulator: int, scale: float, zero_point: int, low: int, high: int, profile: str) -> int:
+    """Requantise one accumulator."""
+    if profile in FIXED_POINT:
+        value = FIXED_POINT[profile](accumulator, *quantize_multiplier(scale)) + zero_point
+        return min(max(value, low), high)
+    if profile == "onnxruntime":
+        real = np.float32(accumulator) * np.float32(scale)
+        bounded = min(max(float(real), float(low - zero_point)), float(high - zero_point))
+        return round(bounded) + zero_point
+    bits = int(np.float32(scale).view(np.uint32)) >> 13 << 13
+    real = np.float32(accumulator) * np.uint32(bits).view(np.float32)
+    return min(max(round(min(max(float(real), -256.0), 255.0)) + zero_point, low), high)
+
+
+def requantize(accumulators: Array, scales: Array, zero_point: int, low: int, high: int, profile: str) -> Array:
+    """Requantise int32 accumulators (..., channels) one by one."""
+    result = np.empty(accumulators.shape, np.int32)
+    for index in np.ndindex(accumulators.shape):
+        scale = float(scales[index[-1] if scales.size > 1 else 0])
+        result[index] = requantize_one(int(accumulators[index]), scale, zero_point, low, high, profile)
+    return result
+
+
+def finish(sums: Array, operands: Operands, profile: str) -> Array:
+    """Wrap exact sums to int32, add the bias and requantise; scales in float64, in float32 for onnxruntime."""
+    bias = 0 if operands.bias is None else operands.bias.astype(np.int64)
+    wrapped = (sums + bias + 2**31) % 2**32 - 2**31
+    scales = np.array([1.0]) if operands.weight_scales is None else operands.weight_scales
+    scales = scales if scales.size else np.array([1.0])
+    if profile == "onnxruntime":
+        product = np.float32(math.prod(np.float32(scale) for scale in operands.input_scales))
+        factors = (product * scales.astype(np.float32) / np.float32(operands.output_scale)).astype(np.float64)
+    else:
+        factors = math.prod(operands.input_scales) * scales / operands.output_scale
+    bounds = (operands.output_zero_point, operands.low, operands.high)
+    return requantize(wrapped, factors, *bounds, profile).astype(operands.dtype)
+
+
+def _windows(shape: tuple[int, ...], size: tuple[int, int], operator: Conv2d | DepthwiseConv2d | Pool2d) -> Iterator[
+    tuple[int, int, list[tuple[int, int, int, int]]]
+]:  # fmt: skip
+    """Yield each output position with the (ky, kx, y, x) of the filter taps inside the image."""
+    dilation = getattr(operator, "dilation", (1, 1))
+    top, left, bottom, right = operator.padding
+    height = (shape[1] + top + bottom - dilation[0] * (size[0] - 1) - 1) // operator.stride[0] + 1
+    width = (shape[2] + left + right - dilation[1] * (size[1] - 1) - 1) // operator.stride[1] + 1
+    for row in range(height):
+        for column in range(width):
+            taps = [
+                (ky, kx, row * operator.stride[0] - top + ky * dilation[0],
+                 column * operator.stride[1] - left + kx * dilation[1])
+                for ky in range(size[0]) for kx in range(size[1])
+            ]  # fmt: skip
+            yield row, column, [tap for tap in taps if 0 <= tap[2] < shape[1] and 0 <= tap[3] < shape[2]]
+
+
+def _weights(operands: Operands) -> Array:
+    if operands.weights is None:
+        raise ValueError("the layer has no weights")
+    return operands.weights.astype(np.int64) - operands.weight_zero_point
+
+
+def _output(shape: tuple[int, ...], channels: int, size: tuple[int, int], operator: Conv2d | Pool2d) -> Array:
+    positions = [(row, column) for row, column, _ in _windows(shape, size, operator)]
+    return np.zeros((shape[0], positions[-1][0] + 1, positions[-1][1] + 1, channels), np.int64)
+
+
+def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: str) -> Array:
+    """Convolution by its definition: positions outside the image are skipped."""
+    weights, image = _weights(operands), x.astype(np.int64) - operands.input_zero_points[0]
+    size, per_group, channels = weights.shape[1:3], weights.shape[0] // operator.groups, weights.shape[3]
+    sums = _output(x.shape, weights.shape[0], size, operator)
+    for row, column, taps in _windows(x.shape, size, operator):
+        for output in range(weights.shape[0]):
+            first = output // per_group * channels
+            for ky, kx, y, position in taps:
+                values = image[:, y, position, first : first + channels]
+                sums[:, row, column, output] += values @ weights[output, ky, kx]
+    return finish(sums, operands, profile)
+
+
+def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, profile: str) -> Array:
+    """Depthwise convolution as a grouped one, one group per input channel."""
+    from dataclasses import replace
+
+    from workloads.operators import Conv2d
+
+    if operands.weights is None:
+        raise ValueError("the layer has no weights")
+    grouped = Conv2d(operator.stride, operator.padding, operator.dilation, x.shape[3])
+    return conv2d(x, replace(operands, weights=operands.weights.transpose(3, 1, 2, 0)), grouped, profile)
+
+
+def fully_connected(x: Array, operands: Operands, operator: FullyConnected, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Matrix product in int64."""
+    return finish((x.astype(np.int64) - operands.input_zero_points[0]) @ _weights(operands).T, operands, profile)
+
+
+def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Matrix product of activations in int64."""
+    first, second = operands.input_zero_points
+    return finish((a.astype(np.int64) - first) @ (b.astype(np.int64) - second), operands, profile)
+
+
+def mul(a: Array, b: Array, operands: Operands, operator: Mul, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Elementwise product in int64."""
+    first, second = operands.input_zero_points
+    return finish((a.astype(np.int64) - first) * (b.astype(np.int64) - second), operands, profile)
+
+
+def add(a: Array, b: Array, operands: Operands, operator: Add, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Sum of a fixed-point profile: both inputs shifted left by 20 and brought to twice the larger scale."""
+    rescale = FIXED_POINT[profile]
+    largest = 2 * max(operands.input_scales)
+    factors = [quantize_multiplier(scale / largest) for scale in operands.input_scales]
+    last = quantize_multiplier(largest / (2**20 * operands.output_scale))
+    a, b = np.broadcast_arrays(a, b)
+    result = np.empty(a.shape, operands.dtype)
+    for index in np.ndindex(a.shape):
+        parts = [
+            rescale((int(x[index]) - zero_point) * 2**20, *factor)
+            for x, zero_point, factor in zip((a, b), operands.input_zero_points, factors, strict=True)
+        ]
+        value = rescale(sum(parts), *last) + operands.output_zero_point
+        result[index] = min(max(value, operands.low), operands.high)
+    return result
+
+
+def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Pooling of a fixed-point profile that keeps its input's quantisation."""
+    result = _output(x.shape, x.shape[3], operator.kernel, operator)
+    for row, column, taps in _windows(x.shape, operator.kernel, operator):
+        values = [x[:, y, position].astype(np.int64) for _, _, y, position in taps]
+        if operator.kind == "max":
+            result[:, row, column] = np.max(values, axis=0)
+            continue
+        total = np.sum(values, axis=0)
+        half = np.where(total > 0, len(values) // 2, -(len(values) // 2))
+        result[:, row, column] = np.trunc((total + half) / len(values))
+    return np.clip(result, operands.low, operands.high).astype(operands.dtype)
+
+
+def mean(x: Array, operands: Operands, operator: Mean, profile: str) -> Array:
+    """Mean of a fixed-point profile: the multiplier is divided by the count, at the largest power of two below it."""
+    total = (x.astype(np.int64) - operands.input_zero_points[0]).sum(axis=operator.axes, keepdims=operator.keep_dims)
+    count = x.size // max(total.size, 1)
+    multiplier, shift = quantize_multiplier(operands.input_scales[0] / operands.output_scale)
+    power = min(math.floor(math.log2(count)), 32, 31 + shift)
+    result = np.empty(total.shape, operands.dtype)
+    for index in np.ndindex(total.shape):
+        value = FIXED_POINT[profile](int(total[index]), (multiplier << power) // count, shift - power)
+        result[index] = min(max(value + operands.output_zero_point, operands.low), operands.high)
+    return result
+
+
+def softmax(x: Array, operands: Operands, operator: Softmax, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Real-valued softmax on the output's scale, rounded: the fixed-point kernel is within one step of it."""
+    real = operator.beta * operands.input_scales[0] * x.astype(np.float64)
+    powers = np.exp(real - real.max(axis=-1, keepdims=True))
+    share = powers / powers.sum(axis=-1, keepdims=True) / operands.output_scale + operands.output_zero_point
+    return np.asarray(np.clip(np.rint(share), operands.low, operands.high), operands.dtype)
