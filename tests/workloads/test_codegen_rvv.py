@@ -1,0 +1,215 @@
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.workloads.codegen_cases import Case, check, convolutions, elementwise, pools, products, random_int8
+from workloads.codegen import generate, pack
+from workloads.codegen.geometry import Convolution
+from workloads.codegen.rvv_pool import reciprocal
+from workloads.codegen.rvv_product import Tile, choose_tile
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
+from workloads.executor import execute
+from workloads.isa import ELEMENT_BYTES, load_isa
+from workloads.kernels.integer import round_division
+from workloads.operands import Operands
+from workloads.operators import FullyConnected
+from workloads.program import Instruction, Loop, count, operand_elements, walk
+
+VLENS = (128, 256, 512)
+FEW = settings(max_examples=30, deadline=None)
+vlens = st.sampled_from(VLENS)
+
+
+@FEW
+@given(case=convolutions(depthwise=False, max_channels=40), vlen=vlens)
+def test_a_convolution_equals_the_integer_kernel(case, vlen):
+    check(case, load_isa("rvv", vlen=vlen))
+
+
+@FEW
+@given(case=convolutions(depthwise=True, max_channels=40, max_extent=12), vlen=vlens)
+def test_a_depthwise_convolution_equals_the_integer_kernel(case, vlen):
+    check(case, load_isa("rvv", vlen=vlen))
+
+
+@FEW
+@given(case=products(), vlen=vlens)
+def test_a_fully_connected_layer_equals_the_integer_kernel(case, vlen):
+    check(case, load_isa("rvv", vlen=vlen))
+
+
+@FEW
+@given(case=pools(), vlen=vlens)
+def test_pooling_equals_the_integer_kernel(case, vlen):
+    check(case, load_isa("rvv", vlen=vlen))
+
+
+@FEW
+@given(case=elementwise(), vlen=vlens)
+def test_an_elementwise_layer_equals_the_integer_kernel(case, vlen):
+    check(case, load_isa("rvv", vlen=vlen))
+
+
+@FEW
+@given(elements=st.integers(1, 700), run=st.integers(1, 700), seed=st.integers(0, 2**32 - 1))
+def test_a_copy_leaves_every_byte_as_it_was(elements, run, seed):
+    x = random_int8(seed, (elements,))
+    execution = execute(generate(CopySpec(elements, run), load_isa("rvv")), {"input": x})
+    np.testing.assert_array_equal(execution.buffers["output"].view(np.int8), x)
+
+
+@pytest.mark.parametrize("depth", [1, 511, 513])
+@pytest.mark.parametrize("zero_point", [-128, 127])
+@pytest.mark.parametrize(("x", "weight"), [(-128, -128), (127, -128), (-128, 127)])
+def test_sums_of_extreme_products_are_exact(depth, zero_point, x, weight):
+    operands = Operands(
+        (1.0,), (zero_point,), 16384.0, 0, -128, 127, np.full((19, depth), weight, np.int8), np.ones(19), 0,
+        np.zeros(19, np.int32),
+    )  # fmt: skip
+    inputs = (np.full((3, depth), x, np.int8),)
+    check(Case(MatrixSpec(3, depth, 19), FullyConnected(), operands, inputs), load_isa("rvv"))
+
+
+def outputs_of_one_product(sums, scale):
+    """Requantise given sums: a row of ones times weights, no zero points."""
+    spec = MatrixSpec(1, 1, len(sums))
+    operands = Operands(
+        (1.0,), (0,), 1.0, 0, -128, 127, np.array(sums, np.int8)[:, None], np.full(len(sums), scale), 0, None
+    )
+    program = generate(spec, load_isa("rvv"))
+    execution = execute(program, {"input": np.ones(1, np.int8), **pack(program, spec, operands)})
+    return execution.buffers["output"].view(np.int8).tolist()
+
+
+def test_both_roundings_are_half_up():
+    # multiplier 2**30: with shift 0 the product is halved, with shift -1 halved twice, rounded half up each time
+    assert outputs_of_one_product([1, -1, -3], 0.5) == [1, 0, -1]
+    assert outputs_of_one_product([1, -2, 5, -6, -7], 0.25) == [1, 0, 2, -1, -1]
+
+
+def test_a_scale_above_one_is_a_left_shift_first():
+    assert outputs_of_one_product([3, -5, 100], 4.0) == [12, -20, 127]
+
+
+@given(divisor=st.integers(1, 2**16), values=st.lists(st.integers(-128, 128), min_size=1, max_size=9))
+@settings(max_examples=200, deadline=None)
+def test_a_product_with_the_reciprocal_is_the_division_half_away_from_zero(divisor, values):
+    half, factor, shift = reciprocal(divisor)
+    assert factor < 2**32
+    near = [
+        value * divisor + offset
+        for value in values
+        for offset in (-divisor // 2 - 1, -divisor // 2, -1, 0, 1, divisor // 2)
+    ]
+    sums = [n for n in near if abs(n) <= 128 * divisor]
+    found = [int(math.copysign(((abs(n) + half) * factor >> 32) >> shift, n)) for n in sums]
+    assert found == round_division(np.array(sums, np.int64), np.full(len(sums), divisor)).tolist()
+
+
+LAYER = ConvSpec(1, 56, 56, 64, 56, 56, 64, (3, 3), padding=(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("vlen", "tile"),
+    [(128, Tile(4, 6, 16)), (256, Tile(4, 6, 32)), (512, Tile(4, 6, 64)), (1024, Tile(2, 8, 64))],
+)
+def test_the_inner_loop_of_a_3x3_convolution_follows_from_its_tile(vlen, tile):
+    conv = Convolution(1, 56, 56, 64, 56, 56, 64, (3, 3), (1, 1), (1, 1))
+    isa = load_isa("rvv", vlen=vlen)
+    assert choose_tile(conv, isa) == tile
+    program = generate(LAYER, isa)
+    innermost = [(math.prod(loop.trips for loop in loops), loops[-1]) for _, loops in walk(program.body) if loops]
+    times, body = max(innermost, key=lambda item: item[0])
+    assert not any(isinstance(statement, Loop) for statement in body.body)
+    ops = [statement.op for statement in body.body]
+    # four steps: weights loaded and widened once per step, then per pixel one byte and one multiply-add
+    assert ops.count("vwmacc.vx.e16") == ops.count("lb") == 4 * tile.pixels
+    assert ops.count("vle8.v") == ops.count("vsext.vf2.e16") == 4
+    assert len(ops) == 4 * (2 * tile.pixels + 2) + len(isa.loop_control)
+    assert times == 64 // tile.lanes * 56 * (56 // tile.pixels) * 3 * (3 * 64 // 4)
+
+
+@pytest.mark.parametrize(("vlen", "least"), [(128, 6.3), (256, 12.6), (512, 25.1)])
+def test_a_3x3_convolution_keeps_its_products_per_instruction(vlen, least):
+    # The inner loop alone gives lanes * 24 / 59: 6.5, 13.0 and 26.0; the rest is copies and results.
+    program = generate(LAYER, load_isa("rvv", vlen=vlen))
+    assert program.macs / count(program).total_instructions > least
+
+
+def specifications():
+    yield LAYER
+    yield ConvSpec(2, 9, 7, 5, 5, 4, 21, (3, 3), (2, 2), (1, 1))
+    yield ConvSpec(1, 9, 9, 70, 9, 9, 70, (3, 3), padding=(1, 1), depthwise=True)
+    yield ConvSpec(1, 9, 9, 3, 9, 9, 6, (3, 3), padding=(1, 1), depthwise=True)
+    yield MatrixSpec(3, 77, 10)
+    for kind in ("average", "max"):
+        yield PoolSpec(kind, 1, 9, 9, 70, 4, 4, (3, 3), (2, 2), (1, 1))
+        yield PoolSpec(kind, 1, 9, 9, 70, 4, 4, (3, 3), (2, 2), (1, 1), rescale=True)
+    yield PoolSpec("average", 1, 9, 9, 70, 1, 1, (9, 9), (1, 1), mean=True)
+    for kind in ("add", "mul", "requantize", "clamp"):
+        yield ElementwiseSpec(kind, 1000, 1000)
+    yield CopySpec(1000, 300)
+
+
+def groups_of(instruction: Instruction, isa):
+    """Yield (first register, registers) of each vector operand."""
+    meaning = isa.meaning(instruction.op)
+    written, read = operand_elements(instruction, meaning)
+    operands = [(instruction.destination, meaning.result, written)]
+    operands += list(zip(instruction.sources, meaning.sources, read, strict=True))
+    for operand, kind, elements in operands:
+        match = re.fullmatch(r"v(\d+)", operand) if isinstance(operand, str) else None
+        if match:
+            needed = math.ceil(elements * ELEMENT_BYTES[kind] * 8 / isa.parameters["vlen"])
+            yield int(match[1]), 1 << (needed - 1).bit_length()
+
+
+@pytest.mark.parametrize("vlen", VLENS)
+def test_every_register_group_is_aligned_and_at_most_eight_registers(vlen):
+    isa = load_isa("rvv", vlen=vlen)
+    for spec in specifications():
+        for instruction, _ in walk(generate(spec, isa).body):
+            if isa.meaning(instruction.op).kind == "control":
+                continue
+            for first, registers in groups_of(instruction, isa):
+                assert registers <= 8, (spec, instruction)
+                assert first % registers == 0, (spec, instruction)
+                assert first + registers <= 32, (spec, instruction)
+
+
+def test_vector_instructions_state_their_length():
+    isa = load_isa("rvv")
+    for spec in specifications():
+        for instruction, _ in walk(generate(spec, isa).body):
+            if instruction.op.startswith("v") and instruction.op != "vsetvli":
+                assert instruction.count is not None, instruction
+
+
+def test_programs_do_not_grow_with_the_layer():
+    isa = load_isa("rvv")
+    small = generate(ConvSpec(1, 12, 12, 64, 12, 12, 64, (3, 3), padding=(1, 1)), isa)
+    large = generate(ConvSpec(1, 240, 240, 640, 240, 240, 640, (3, 3), padding=(1, 1)), isa)
+    assert sum(1 for _ in walk(large.body)) < 3 * sum(1 for _ in walk(small.body)) < 3000
+
+
+def test_what_cannot_be_generated_is_refused_by_name():
+    isa = load_isa("rvv")
+    with pytest.raises(NotImplementedError, match="softmax"):
+        generate(SoftmaxSpec(1, 10), isa)
+    with pytest.raises(NotImplementedError, match="matmul"):
+        generate(MatrixSpec(3, 4, 5, batch=2), isa)
+    with pytest.raises(ValueError, match="mul: 10 elements are no multiple of the second operand's 3"):
+        generate(ElementwiseSpec("mul", 10, 3), isa)
+
+
+def test_weights_with_a_zero_point_are_refused():
+    spec = MatrixSpec(1, 2, 3)
+    operands = Operands((1.0,), (0,), 1.0, 0, -128, 127, np.ones((3, 2), np.int8), np.ones(3))
+    program = generate(spec, load_isa("rvv"))
+    with pytest.raises(ValueError, match="weights have zero point 3; vector kernels need 0"):
+        pack(program, spec, replace(operands, weight_zero_point=3))
