@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workloads.builder import GraphBuilder
-from workloads.graph import Graph
 from workloads.models import BUILT_IN, build
 from workloads.operators import Activation, Add, Clamp, Concat, Mean, Reshape, Transpose
 from workloads.passes.memory_plan import IN_PLACE, live_steps, plan
 from workloads.passes.prepare import prepare
+
+if TYPE_CHECKING:
+    from workloads.graph import Graph
 
 
 @st.composite

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,6 @@ from hypothesis import strategies as st
 from workloads.builder import GraphBuilder
 from workloads.errors import InputError
 from workloads.execute import execute
-from workloads.graph import Graph
 from workloads.models import build
 from workloads.operators import (
     Activation,
@@ -30,6 +31,9 @@ from workloads.passes.fuse import fuse, intersect
 from workloads.passes.memory_plan import plan
 from workloads.passes.prepare import prepare
 from workloads.passes.retype import precision_of, retype
+
+if TYPE_CHECKING:
+    from workloads.graph import Graph
 
 RELU = Activation(Clamp(low=0.0))
 
@@ -118,7 +122,9 @@ def test_a_constant_that_broadcasts_otherwise_is_not_a_bias() -> None:
 
 def test_a_product_behind_an_activation_keeps_its_normalisation_outside() -> None:
     net = GraphBuilder("order")
-    y = net.layer(Conv2d(activation=Clamp(low=0.0)), (net.input("x", (1, 4, 4, 2)), constant(net, "w", (3, 1, 1, 2), 1)))
+    y = net.layer(
+        Conv2d(activation=Clamp(low=0.0)), (net.input("x", (1, 4, 4, 2)), constant(net, "w", (3, 1, 1, 2), 1))
+    )
     before = net.build([normalisation(net, y, 5)])
     after = prepare(before)
     assert [layer.op for layer in after.layers] == ["conv2d", "depthwise_conv2d"]

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from workloads.builder import shape_only
 from workloads.errors import InputError, did_you_mean
-from workloads.operators import Conv2d, DepthwiseConv2d, Dequantize, FullyConnected, Quantize
+from workloads.operators import Conv2d, DepthwiseConv2d, Dequantize, FullyConnected, Quantize, Reshape
 from workloads.passes.rewrite import rebuilt, redirected
 
 if TYPE_CHECKING:
-    from workloads.graph import Graph
+    from workloads.graph import Graph, Layer
     from workloads.tensor import Tensor
 
 # precision: element types of activations, weights and biases
@@ -56,12 +56,15 @@ def retype(graph: Graph, precision: str) -> Graph:
     for name, tensor in graph.tensors.items():
         constant_type = bias_type if name in biases else weight_type if tensor.is_constant else activation_type
         tensors[name] = _retyped(tensor, constant_type)
-    layers, alias = [], {}
+    layers: list[Layer] = []
+    alias: dict[str, str] = {}
     for layer in graph.layers:
-        if isinstance(layer.operator, (Quantize, Dequantize)) and layer.outputs[0] not in graph.outputs:
-            alias[layer.outputs[0]] = layer.inputs[0]
-        else:
+        if not isinstance(layer.operator, (Quantize, Dequantize)):
             layers.append(layer)
+        elif layer.outputs[0] in graph.outputs:
+            layers.append(replace(layer, operator=Reshape()))
+        else:
+            alias[layer.outputs[0]] = layer.inputs[0]
     shapes_only = replace(graph, arithmetic="none", executable=False)
     return rebuilt(shapes_only, redirected(layers, alias), tensors)
 
