@@ -156,7 +156,7 @@ def _compute(env: simpy.Environment, node: Node) -> Process:
         job.queueing_s = start_s - job.arrival_s
         job.compute_s = duration_s
         job.compute_j = draw_w * duration_s
-        node.finish(job, env.now)
+        node.finish(job, env.now, job.queueing_s + duration_s)
 
 
 def _journey(env: simpy.Environment, node: Node, offload: Offload, cloud: Cloud, job: Job) -> Process:
@@ -173,7 +173,8 @@ def _journey(env: simpy.Environment, node: Node, offload: Offload, cloud: Cloud,
     job.network_s += half_s
     yield env.timeout(half_s)
     if (yield send(env, node, offload, job, up=False)):
-        node.finish(job, env.now)
+        on_the_way_s = job.queueing_s + job.promotion_s + job.uplink_s + job.network_s + job.downlink_s
+        node.finish(job, env.now, on_the_way_s + job.cloud_queueing_s + job.cloud_s)
 
 
 def _server(env: simpy.Environment, cloud: Cloud) -> Process:

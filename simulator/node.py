@@ -132,11 +132,11 @@ class Node:
         if spec.offload:  # the device knows the nominal rate until it has seen another
             self.observed_bps[Signal.WEAK] = self.observed_bps[Signal.GOOD]
 
-    def finish(self, job: Job, now_s: float) -> None:
-        """Note that a result is there."""
+    def finish(self, job: Job, now_s: float, latency_s: float) -> None:
+        """Note that a result is there; the latency is the sum of its phases, free of the clock's rounding."""
         job.finish_s = now_s
-        job.latency_s = now_s - job.arrival_s
-        job.outcome = SERVED if job.latency_s <= self.spec.deadline_s else MISSED
+        job.latency_s = latency_s
+        job.outcome = SERVED if latency_s <= self.spec.deadline_s else MISSED
 
     def lose(self, job: Job, because: str, now_s: float) -> None:
         """Note that a result will never come."""

@@ -228,6 +228,7 @@ def test_nothing_is_lost_or_made_on_the_way(system):
         # Time: the phases of a request are its latency.
         for job in node.jobs:
             if job.latency_s is not None:
+                assert job.arrival_s + job.latency_s == pytest.approx(job.finish_s, abs=1e-9)
                 assert sum(getattr(job, phase) for phase in PHASES_S) == pytest.approx(job.latency_s, abs=1e-9)
         # Energy: what left the battery is the sum of the parts, and the curve holds the same energy.
         stored_j = node.spec.battery.capacity_j * (0.9 - meter.state_of_charge)
