@@ -62,12 +62,13 @@ def layer_kernel(graph: Graph, layer: Layer, device: Device, working: Working) -
 
 
 def _per_element(graph: Graph, layer: Layer, device: Device) -> Kernel | None:
-    """Return a layer's cost from the device's cycles per output element of that operator."""
+    """Return a layer's cost from the device's cycles per element of its larger side, for that operator."""
     rate = device.operators.get(layer.op)
     if rate is None:
         return None
-    nbytes = sum(graph[name].nbytes for name in (*layer.inputs, *layer.outputs))
-    elements = graph[layer.outputs[0]].elements
+    tensors = [graph[name] for name in (*layer.inputs, *layer.outputs)]
+    nbytes = sum(tensor.nbytes for tensor in tensors)
+    elements = max(tensor.elements for tensor in tensors)
     ends = (rate.lowest / rate.value, rate.highest / rate.value) if rate.value else (1.0, 1.0)
     return Kernel(elements * rate.value, layer.op, distinct_bytes=nbytes, low=ends[0], high=ends[1])
 

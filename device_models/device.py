@@ -172,7 +172,7 @@ class Measured(Sourced):
 
 
 class DeviceFile(Sourced):
-    """The tables of a device file; ``operators`` are cycles per output element where no kernel is generated."""
+    """The tables of a device file; ``operators`` are cycles per element where no kernel is generated."""
 
     schema_version: int = Field(alias="schema")
     title: str
@@ -205,7 +205,7 @@ class Device:
     memory
         Levels, nearest to the core first.
     operators
-        Cycles per output element of operators without a generated kernel, by operator name.
+        Cycles per element of the larger of input and output, by operator name, where no kernel is generated.
     """
 
     name: str

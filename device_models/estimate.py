@@ -72,7 +72,7 @@ def estimate(
     kernels = [(layer, layer_kernel(prepared, layer, chosen, working)) for layer in prepared.layers]
     uncovered = [layer for layer, kernel in kernels if kernel is None]
     if uncovered and not allow_uncovered:
-        raise InputError(chosen.name, [_uncovered_problem(layer) for layer in uncovered])
+        raise InputError(graph.name, _uncovered_problems(uncovered, chosen))
     rows = [(_row(prepared, layer, kernel, setting), kernel) for layer, kernel in kernels if kernel is not None]
     result = _total(prepared, setting, rows, working)
     share = 1.0 - len(uncovered) / len(prepared.layers) if prepared.layers else 1.0
@@ -105,12 +105,17 @@ def _option_problems(
     return problems
 
 
-def _uncovered_problem(layer: Layer) -> str:
-    """Say that an operator has no cost."""
-    return (
-        f"layer {layer.name!r}: operator {layer.op!r} has no cost on this device; "
-        "allow uncovered layers to go on without it"
-    )
+def _uncovered_problems(layers: list[Layer], device: Device) -> list[str]:
+    """Return a line per operator that has no cost, with the layers it is in."""
+    problems = []
+    for op in dict.fromkeys(layer.op for layer in layers):
+        names = [repr(layer.name) for layer in layers if layer.op == op]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        problems.append(
+            f"operator {op!r} has no cost on {device.name} (layers {shown}); "
+            f"add cycles per element under [operators] of a device file, or allow uncovered layers"
+        )
+    return problems
 
 
 def _prepared(graph: Graph, precision: str, batch: int) -> Graph:
