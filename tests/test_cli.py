@@ -1,0 +1,155 @@
+"""The command as a user meets it: what it prints, what it refuses, and its exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator import cli
+
+ROOT = Path(__file__).parents[1]
+TINY = ROOT.parent / "shared" / "models" / "mlperf_tiny"
+DEVICES = ["stm32h7a3", "ascend310b1", "epyc-9v45", "xeon-8275cl", "jh7110", "spacemit-k1"]
+BUILT_IN = [
+    "resnet8", "dscnn_kws", "mobilenet_v1_025_96", "fc_autoencoder", "resnet18", "resnet50", "mobilenet_v2", "vgg16",
+    "squeezenet1_1",
+]  # fmt: skip
+ROW_FIELDS = {
+    "model", "device", "runtime", "precision", "batch", "threads", "frequency_hz", "macs", "weights_bytes",
+    "peak_ram_bytes", "fits", "latency_s", "latency_low_s", "latency_high_s", "energy_j", "average_power_w", "coverage",
+}  # fmt: skip
+LAYER_FIELDS = {
+    "name", "op", "macs", "cycles", "compute_s", "memory_s", "overhead_s", "latency_s", "energy_j", "bytes",
+}  # fmt: skip
+
+
+@pytest.fixture
+def presage(capsys, monkeypatch):
+    def call(*arguments):
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return stopped.value.code or 0, printed.out, printed.err
+
+    return call
+
+
+def test_every_device_predicts_every_built_in_network(presage):
+    options = [word for device in DEVICES for word in ("--on", device)]
+    status, out, _ = presage("predict", *BUILT_IN, *options, "--layers", "--format", "json")
+    rows = json.loads(out)
+    assert status == 0
+    assert [(row["model"], row["device"]) for row in rows] == [(model, chip) for model in BUILT_IN for chip in DEVICES]
+    for row in rows:
+        assert row.keys() >= ROW_FIELDS
+        assert 0 < row["latency_low_s"] <= row["latency_s"] <= row["latency_high_s"]
+        assert row["energy_j"] > 0
+        assert row["coverage"] == 1
+        assert row["average_power_w"] == pytest.approx(row["energy_j"] / row["latency_s"])
+        assert all(layer.keys() >= LAYER_FIELDS for layer in row["layers"])
+        assert sum(layer["latency_s"] for layer in row["layers"]) == pytest.approx(row["latency_s"])
+        assert sum(layer["macs"] for layer in row["layers"]) == row["macs"]
+
+
+def test_vgg16_does_not_fit_a_microcontroller_and_resnet8_does(presage):
+    _, out, _ = presage("predict", "vgg16", "resnet8", "--on", "stm32h7a3", "--format", "json")
+    assert [row["fits"] for row in json.loads(out)] == [False, True]
+
+
+def test_a_prediction_for_people_names_the_band_and_that_it_is_not_calibrated(presage):
+    status, out, _ = presage("predict", "resnet8", "--on", "stm32h7a3", "--on", "jh7110")
+    assert status == 0
+    assert "uncalibrated" in out
+    assert "jh7110" in out
+
+
+def test_all_wrong_names_of_a_call_are_refused_at_once_with_the_nearest_ones(presage):
+    status, out, err = presage("predict", "resnet5", "mobilenet_v3", "--on", "stm32h7a4")
+    assert status == 2
+    assert out == ""
+    assert "did you mean 'resnet50'?" in err
+    assert "mobilenet_v3" in err
+    assert "did you mean 'stm32h7a3'?" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (["--frequency", "280"], "'280' has no unit"),
+        (["--frequency", "3 W"], "has unit 'W'; expected Hz"),
+        (["--frequency", "9 GHz"], "9"),
+        (["--precision", "int3"], "int3"),
+        (["--runtime", "x-cube"], "x-cube"),
+        (["--threads", "64"], "64"),
+        (["--batch", "0"], "0"),
+        (["--size", "batch"], "'batch' is not of the form name=value"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_error(presage, options, fault):
+    status, out, err = presage("predict", "resnet8", "--on", "stm32h7a3", *options)
+    assert status == 2
+    assert out == ""
+    assert fault in err
+    assert "Traceback" not in err
+
+
+def test_devices_shows_every_figure_with_its_source(presage):
+    status, out, _ = presage("devices", "stm32h7a3", "--format", "json")
+    (device,) = json.loads(out)
+    assert status == 0
+    used = {source for rows in device["sections"].values() for _, _, source, _ in rows}
+    assert used <= set(device["sources"])
+    assert "280 MHz" in out
+
+
+def test_devices_lists_the_catalogue(presage):
+    status, out, _ = presage("devices")
+    assert status == 0
+    assert all(device in out for device in DEVICES)
+
+
+def test_an_unknown_device_is_refused_with_a_suggestion(presage):
+    status, _, err = presage("devices", "jh7111")
+    assert status == 2
+    assert "did you mean 'jh7110'?" in err
+
+
+def test_inference_needs_arrays_of_the_models_names(presage, tmp_path):
+    np.savez(tmp_path / "in.npz", wrong=np.zeros((1, 32, 32, 3), np.int8))
+    status, _, err = presage("infer", "resnet8", tmp_path / "in.npz", "--output", tmp_path / "out.npz")
+    assert status == 2
+    assert "wrong" in err
+    assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.skipif(not TINY.exists(), reason="the MLPerf Tiny files are not beside this repository")
+def test_inference_writes_raw_integers_named_by_the_models_outputs(presage, tmp_path):
+    from workloads.readers.load import load
+
+    model = TINY / "kws_dscnn_int8.tflite"
+    (name,) = load(str(model)).inputs
+    np.savez(tmp_path / "in.npz", **{name: np.zeros((1, 49, 10, 1), np.int8)})
+    for options in ([], ["--profile", "tflite-double"], ["--programs", "stm32h7a3"]):
+        status, _, _ = presage("infer", model, tmp_path / "in.npz", "--output", tmp_path / "out.npz", *options)
+        assert status == 0
+        (result,) = np.load(tmp_path / "out.npz").values()
+        assert result.dtype == np.int8
+        assert result.shape == (1, 12)
+
+
+def test_the_version_is_that_of_the_distribution(presage):
+    from importlib.metadata import version
+
+    assert presage("--version")[1].strip() == f"presage {version('presage')}"
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, simulator.cli; "
+        "print([m for m in ('numpy', 'numba', 'pandas', 'onnx', 'pint') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
