@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 _VALUES = tuple(f"x{number}" for number in range(5, 13))
-_INPUTS, _WEIGHTS, _PRODUCT = ("x13", "x14", "x15", "x16"), "x17", "x18"
-_MULTIPLIER, _SHIFT, _ROUNDING = "x19", "x20", "x21"
+_INPUTS, _WEIGHTS = ("x13", "x14", "x15", "x16"), ("x17", "x18", "x19", "x20")
+_PRODUCTS = ("x21", "x22", "x23", "x24")
+_MULTIPLIER, _SHIFT, _ROUNDING = "x17", "x18", "x19"
 _OPERATIONS = {
     "load_byte": "lb", "load_word": "lw", "store_byte": "sb", "immediate": "li", "move": "mv", "add": "add",
     "subtract": "sub", "multiply": "mulw", "divide": "div", "xor": "xor", "shift_left": "slli", "shift_right": "srai",
@@ -46,7 +47,7 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
 def describe(isa: InstructionSet) -> Scalar:
     """Return the set's own pieces."""
     return Scalar(
-        isa=isa, profile="tflite-single", op=_OPERATIONS, values=_VALUES, constants=("x22", "x23", "x24"), spare="x25",
+        isa=isa, profile="tflite-single", op=_OPERATIONS, values=_VALUES, constants=("x27", "x28", "x29"), spare="x25",
         filler="x26", units=((8, 8, "ld", "sd"), (4, 4, "lw", "sw"), (1, 1, "lb", "sb")), tile=(2, 4),
         depthwise_tile=(4, 1), channel_bytes=16, sign_shift=63, load_parameters=_load_parameters, scale=_scale,
         bound=_bound, step=_step, single=_single, pack_channel=_pack_channel,
@@ -97,15 +98,22 @@ def _step(accumulators: tuple[tuple[str, ...], ...], inputs: tuple[Address, ...]
 
 
 def _deep(accumulators: tuple[tuple[str, ...], ...], inputs: tuple[Address, ...], weights: Address, pitch: int) -> Body:
-    """Accumulate one depth; the weights of neighbouring channels are ``pitch`` bytes apart."""
+    """Accumulate one depth; the weights of neighbouring channels are ``pitch`` bytes apart.
+
+    Loads come first, then products and sums four at a time, so that an in-order core waits for none of them.
+    """
+    channels = range(len(accumulators[0]))
     body: Body = tuple(
         Instruction("lb", register, (address,)) for register, address in zip(_INPUTS, inputs, strict=False)
     )
-    for channel in range(len(accumulators[0])):
-        body += (Instruction("lb", _WEIGHTS, (weights.plus(channel * pitch),)),)
-        for row, register in zip(accumulators, _INPUTS, strict=False):
-            body += (
-                Instruction("mulw", _PRODUCT, (register, _WEIGHTS)),
-                Instruction("addw", row[channel], (row[channel], _PRODUCT)),
-            )
+    body += tuple(Instruction("lb", _WEIGHTS[channel], (weights.plus(channel * pitch),)) for channel in channels)
+    pairs = [
+        (row[channel], x, _WEIGHTS[channel])
+        for channel in channels
+        for row, x in zip(accumulators, _INPUTS, strict=False)
+    ]
+    for first in range(0, len(pairs), len(_PRODUCTS)):
+        some = list(zip(pairs[first : first + len(_PRODUCTS)], _PRODUCTS, strict=False))
+        body += tuple(Instruction("mulw", product, (x, weight)) for (_, x, weight), product in some)
+        body += tuple(Instruction("addw", total, (total, product)) for (total, _, _), product in some)
     return body

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _VALUES = ("r0", "r1", "r2", "r3")
 _WEIGHTS = (("r4", "r5"), ("r6", "r7"))  # even and odd bytes of each channel
-_INPUT = ("r8", "r9")
+_INPUT = ("r9", "r8")  # even and odd bytes; loaded into the odd ones' register
 _MULTIPLIER, _LEFT, _RIGHT, _MASK = "r4", "r5", "r6", "r7"
 _WIDE, _WIDE_HIGH = "r8", "r9"  # a 64-bit pair
 _OPERATIONS = {
@@ -118,26 +118,29 @@ def _single(accumulators: tuple[tuple[str, ...], ...], inputs: tuple[Address, ..
 
 
 def _step(accumulators: tuple[tuple[str, ...], ...], inputs: tuple[Address, ...], weights: Address) -> Body:
-    """Accumulate four products per pixel and channel; each channel has four neighbouring weights."""
+    """Accumulate four products per pixel and channel; each channel has four neighbouring weights.
+
+    Loads stand ahead of their use, and the second channel's extensions between the first one's products: an in-order
+    core pairs them. The next pixel's word is loaded as soon as the odd bytes of this one are used.
+    """
     pairs = _WEIGHTS[: len(accumulators[0])]
-    body: Body = ()
-    for channel, pair in enumerate(pairs):
-        body += _widened(pair, weights.plus(4 * channel))
-    for row, address in zip(accumulators, inputs, strict=True):
-        body += _widened(_INPUT, address)
-        for half in range(2):
-            body += tuple(
-                Instruction("smlad", total, (_INPUT[half], pair[half], total))
-                for total, pair in zip(row, pairs, strict=True)
-            )
+    body: Body = tuple(Instruction("ldr", pair[0], (weights.plus(4 * channel),)) for channel, pair in enumerate(pairs))
+    body += (Instruction("ldr", _INPUT[1], (inputs[0],)), *_widen(pairs[0]))
+    late = [instruction for pair in pairs[1:] for instruction in _widen(pair)]
+    for pixel, row in enumerate(accumulators):
+        even, odd = _INPUT
+        body += (Instruction("sxtb16", even, (odd,)), Instruction("sxtb16.ror8", odd, (odd,)))
+        for half in (1, 0):
+            for channel, (total, pair) in enumerate(zip(row, pairs, strict=True)):
+                body += (Instruction("smlad", total, (_INPUT[half], pair[half], total)),)
+                if late and channel == 0:
+                    body += (late.pop(0),)
+            if half and pixel + 1 < len(inputs):
+                body += (Instruction("ldr", odd, (inputs[pixel + 1],)),)
     return body
 
 
-def _widened(pair: tuple[str, str], address: Address) -> Body:
-    """Load four bytes and extend the even and the odd ones to halfwords."""
+def _widen(pair: tuple[str, str]) -> Body:
+    """Extend the odd and the even bytes of a word to halfwords; the even ones take its register."""
     even, odd = pair
-    return (
-        Instruction("ldr", even, (address,)),
-        Instruction("sxtb16.ror8", odd, (even,)),
-        Instruction("sxtb16", even, (even,)),
-    )
+    return Instruction("sxtb16.ror8", odd, (even,)), Instruction("sxtb16", even, (even,))
