@@ -85,7 +85,7 @@ def test_all_wrong_names_of_a_call_are_refused_at_once_with_the_nearest_ones(pre
         (["--precision", "int3"], "int3"),
         (["--runtime", "x-cube"], "x-cube"),
         (["--threads", "64"], "64"),
-        (["--batch", "0"], "0"),
+        (["--batch", "0"], "--batch"),
         (["--size", "batch"], "'batch' is not of the form name=value"),
     ],
 )
