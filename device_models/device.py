@@ -265,9 +265,13 @@ def load_device(name_or_path: str) -> Device:
     if name_or_path.endswith(".toml"):
         return read_device(Path(name_or_path))
     catalog = Path(str(files("device_models") / "catalog"))
-    if name_or_path not in device_names():
-        raise InputError("device", [f"{name_or_path!r} is unknown; {did_you_mean(name_or_path, device_names())}"])
-    return read_device(catalog / f"{name_or_path}.toml")
+    names = device_names()
+    if name_or_path in names:
+        return read_device(catalog / f"{name_or_path}.toml")
+    called = [name for name in names if name_or_path in load_device(name).aliases]
+    if not called:
+        raise InputError("device", [f"{name_or_path!r} is unknown; {did_you_mean(name_or_path, names)}"])
+    return load_device(called[0])
 
 
 def read_device(path: Path) -> Device:
