@@ -6,6 +6,8 @@ import functools
 import inspect
 from importlib import import_module
 from importlib.resources import files
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from device_models.quantities import Dimension, parse_quantity
@@ -13,6 +15,7 @@ from workloads.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import ModuleType
 
     from simulator.policies import Decision
 
@@ -33,8 +36,8 @@ def known_policies() -> list[str]:
     return sorted(name.replace("_", "-") for name in names - {"__init__"})
 
 
-def find_policy(name: str) -> Callable[..., Any]:
-    """Return a policy's function.
+def find_policy(name: str, folder: Path = Path()) -> Callable[..., Any]:
+    """Return a policy's function; a user's module is looked for in ``folder`` first.
 
     Raises
     ------
@@ -42,19 +45,37 @@ def find_policy(name: str) -> Callable[..., Any]:
         There is no such policy; the message names the known ones.
     """
     if ":" in name:
-        module, _, function = name.partition(":")
-        try:
-            found = getattr(import_module(module), function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise InputError(name, [f"{name!r} cannot be imported: {error}"]) from None
-        if not callable(found):
-            raise InputError(name, [f"{name!r} is no function; expected decide(request, view)"])
-        return found  # type: ignore[no-any-return]  # the user's own function
+        return _own(name, folder)
     if name not in known_policies():
         hint = did_you_mean(name, known_policies())
         listed = "" if hint.startswith("known") else f" (known: {', '.join(known_policies())})"
         raise InputError(name, [f'{name!r} is no policy; {hint}{listed}, or write "my_module:decide"'])
     return import_module(f"simulator.policies.{name.replace('-', '_')}").decide  # type: ignore[no-any-return]  # by name
+
+
+def _own(name: str, folder: Path) -> Callable[..., Any]:
+    """Return the function of a user's module."""
+    module, _, function = name.partition(":")
+    file = folder / f"{module}.py"
+    try:
+        found = getattr(_from_file(file) if file.is_file() else import_module(module), function)
+    except Exception as error:
+        # The user's module may fail in any way; whatever it says belongs into the message.
+        raise InputError(name, [f"{name!r} cannot be imported: {error}"]) from None
+    if not callable(found):
+        raise InputError(name, [f"{name!r} is no function; expected decide(request, view)"])
+    return found  # type: ignore[no-any-return]  # the user's own function
+
+
+@functools.cache
+def _from_file(file: Path) -> ModuleType:
+    """Run a user's module from its file, once."""
+    spec = spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no module")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def parameters_of(decide: Callable[..., Any]) -> dict[str, str]:
@@ -68,7 +89,7 @@ def _key(keyword: str) -> str:
     return keyword.removesuffix(suffix)
 
 
-def bind(name: str, given: Mapping[str, Any]) -> Callable[..., Decision | str]:
+def bind(name: str, given: Mapping[str, Any], folder: Path = Path()) -> Callable[..., Decision | str]:
     """Return a policy with its parameters set.
 
     Raises
@@ -76,7 +97,7 @@ def bind(name: str, given: Mapping[str, Any]) -> Callable[..., Decision | str]:
     InputError
         The policy or one of its parameters is unknown or wrong; all faults at once.
     """
-    decide = find_policy(name)
+    decide = find_policy(name, folder)
     known = parameters_of(decide)
     faults = []
     values = {}

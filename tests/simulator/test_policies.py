@@ -87,6 +87,18 @@ def test_an_unknown_policy_names_the_known_ones():
     assert all(name in str(caught.value) for name in known_policies())
 
 
+def test_a_users_policy_lies_beside_the_scenario(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def decide(request, view, *, patience_s=1.0):\n    return 'remote' if patience_s > 2 else 'local'\n",
+        encoding="utf-8",
+    )
+    assert bind("mine:decide", {}, tmp_path)(REQUEST, VIEW) == "local"
+    assert bind("mine:decide", {"patience": "3 s"}, tmp_path)(REQUEST, VIEW) == "remote"
+    (tmp_path / "broken.py").write_text("1 / 0\n", encoding="utf-8")
+    with pytest.raises(InputError, match="division by zero"):
+        bind("broken:decide", {}, tmp_path)
+
+
 def test_users_bring_their_own_policy(monkeypatch):
     module = types.ModuleType("my_policy")
     module.decide = lambda request, view: "remote"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import math
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -230,6 +233,70 @@ def test_a_missing_file_is_one_clear_error(tmp_path):
 )
 def test_broken_shapes_are_input_errors(text):
     assert faults(text)
+
+
+STRANGE = [True, -1, 0, 10**30, 1e300, math.nan, math.inf, "", "x", "1 s", "1e999 s", "\x00", [], [1], {}, {"a": 1}]
+
+
+def toml(value) -> str:
+    """Write a value inline."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, float):
+        return "nan" if math.isnan(value) else "inf" if math.isinf(value) else repr(value)
+    return json.dumps(value)
+
+
+def places(table: dict, path: tuple = ()) -> list[tuple]:
+    """Return the path of every key of a table."""
+    found = []
+    for key, value in table.items():
+        found.append((*path, key))
+        if isinstance(value, dict):
+            found += places(value, (*path, key))
+    return found
+
+
+WHOLE = tomllib.loads(
+    BASE
+    + '[compare]\n"offload.policy" = ["local", "remote"]\n[[expect]]\nmetric = "latency.p95"\nat_most = "1 s"\n'
+    + '[[claim]]\nmetric = "latency.p95"\nvalue = "1 s"\nsource = "x"\n[[node]]\nname = "a"\n'
+)
+
+
+@pytest.mark.parametrize("place", places(WHOLE), ids=".".join)
+def test_whatever_stands_at_a_key_is_read_or_refused(place):
+    for strange in STRANGE:
+        table = copy.deepcopy(WHOLE)
+        target = table
+        for key in place[:-1]:
+            target = target[key]
+        target[place[-1]] = strange
+        try:
+            parse_scenario("".join(f"{key} = {toml(value)}\n" for key, value in table.items()))
+        except InputError as error:
+            assert error.problems
+
+
+def test_too_much_for_one_record_is_refused():
+    many = changed('"6 /min"', '"1000 /s"') + '[compare]\n"cloud.workers" = [1, 2, 3, 4, 5, 6]\n'
+    assert "requests in all runs" in faults(many)[0]
+    assert (
+        "spells; expected at most"
+        in faults(changed('every = "2 h", last = "90 s"', 'every = "2 us", last = "1 us"'))[0]
+    )
+
+
+@pytest.mark.parametrize("key", ["seed", "title", "schema", "replications", "expect"])
+def test_only_what_changes_a_run_can_be_compared(key):
+    assert any("can be compared" in fault for fault in faults(BASE + f"[compare]\n{key} = [1, 2]\n"))
+
+
+def test_durations_can_be_compared():
+    points = parse_scenario(BASE + '[compare]\nduration = ["1 min", "2 min"]\n').points
+    assert [point.duration_s for point in points] == [60.0, 120.0]
 
 
 def test_checking_returns_the_faults(tmp_path):
