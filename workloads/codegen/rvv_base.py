@@ -25,7 +25,7 @@ PROFILE = "ruy"
 ROUND_HALF_UP = Instruction("csrwi")  # vxrm is arbitrary at reset
 SET_VL = Instruction("vsetvli")
 
-# Scalar registers that hold what the whole kernel needs; x5 to x22 are free for activations.
+# Scalar registers that hold what the whole kernel needs; x5 to x12 are free for the kernels.
 ZERO_POINT, LOW, HIGH, LEFT, MULTIPLIER, RIGHT, FILLER = "x23", "x24", "x25", "x26", "x27", "x28", "x29"
 BOUND_REGIONS = {"zero_point": 4, "low": 4, "high": 4, "pad": 1}
 SCALE_REGIONS = {"left": 4, "multiplier": 4, "right": 4}

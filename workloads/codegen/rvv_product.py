@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.tensor import Array
 
-AHEAD = 2  # steps whose weights and activations are loaded before either is used
-UNROLL = 4  # steps per iteration
-MOST_PIXELS = 9  # two steps of activations fit x5 to x22
+MOST_STEPS = 8  # per iteration: the first widening of an iteration has nothing to hide behind
+MOST_PIXELS = 9  # pixels at which the widening is a tenth of the multiply-adds
+_FIRST_FACTOR, _FACTORS = 5, 4  # x5 to x8 hold activations
 _WEIGHTS = 24  # v0 to v23 are accumulators, v24 to v27 weights of 16 bits
 _HELD = 28  # v28 to v31: weights of 8 bits, then vectors of the scale
 
@@ -144,7 +144,7 @@ def _tile(part: _Part, isa: InstructionSet) -> Body:
     body: Body = (base.SET_VL, Instruction("vle32.v", sums[0], (part.parameters("bias"),), count))
     body += tuple(Instruction("vmv.v.v.e32", total, (sums[0],), count) for total in sums[1:])
     taps, elements = runs_of(conv)
-    unroll = min(UNROLL, elements)
+    unroll = _unroll(elements)
     steps = loop(isa, "step", elements // unroll, _steps(part, sums, 0, unroll, unroll))
     whole = elements // unroll * unroll
     steps += fixed(_steps(part, sums, whole, elements - whole, 0), "step")
@@ -154,24 +154,59 @@ def _tile(part: _Part, isa: InstructionSet) -> Body:
 
 
 def _steps(part: _Part, sums: list[str], first: int, number: int, moving: int) -> Body:
-    """Return ``number`` multiply-adds per accumulator, loads ahead of use; "step" moves by ``moving`` elements."""
+    """Return ``number`` multiply-adds per accumulator; "step" moves by ``moving`` elements.
+
+    An in-order core issues this as written: weights are loaded two steps and widened one step before their use,
+    activations are loaded two multiply-adds before.
+    """
     count = part.count
-    body: Body = ()
-    for start in range(first, first + number, AHEAD):
-        loads: Body = ()
-        widened: Body = ()
-        products: Body = ()
-        for place, step in enumerate(range(start, min(start + AHEAD, first + number))):
-            wide, narrow = base.vector(_WEIGHTS + 2 * place), base.vector(_HELD + place)
-            at = part.weights().plus(step * count, step=moving * count)
-            loads += (Instruction("vle8.v", narrow, (at,), count),)
-            widened += (Instruction("vsext.vf2.e16", wide, (narrow,), count),)
-            for pixel, total in enumerate(sums):
-                factor = f"x{5 + place * MOST_PIXELS + pixel}"
-                loads += (Instruction("lb", factor, (part.input(pixel).plus(step, step=moving),)),)
-                products += (Instruction("vwmacc.vx.e16", total, (factor, wide), count),)
-        body += loads + widened + products
-    return body
+
+    def load(step: int) -> Instruction:
+        at = part.weights().plus((first + step) * count, step=moving * count)
+        return Instruction("vle8.v", _narrow(step), (at,), count)
+
+    def widen(step: int) -> Instruction:
+        return Instruction("vsext.vf2.e16", _wide(step), (_narrow(step),), count)
+
+    def activation(place: int) -> Instruction:
+        step, pixel = divmod(place, len(sums))
+        return Instruction("lb", _factor(place), (part.input(pixel).plus(first + step, step=moving),))
+
+    body: list[Instruction] = [load(step) for step in range(min(2, number))]
+    body += [activation(place) for place in range(min(2, number * len(sums)))]
+    body += [widen(0)] if number else []
+    for place in range(number * len(sums)):
+        step, pixel = divmod(place, len(sums))
+        if pixel == 0 and step + 2 < number:
+            body.append(load(step + 2))
+        if pixel == len(sums) // 2 and step + 1 < number:
+            body.append(widen(step + 1))
+        if place + 2 < number * len(sums):
+            body.append(activation(place + 2))
+        body.append(Instruction("vwmacc.vx.e16", sums[pixel], (_factor(place), _wide(step)), count))
+    return tuple(body)
+
+
+def _narrow(step: int) -> str:
+    """Name the 8-bit weights of a step."""
+    return base.vector(_HELD + step % 4)
+
+
+def _wide(step: int) -> str:
+    """Name the 16-bit weights of a step."""
+    return base.vector(_WEIGHTS + 2 * (step % 2))
+
+
+def _factor(place: int) -> str:
+    """Name the activation of a multiply-add; few are in flight."""
+    return f"x{_FIRST_FACTOR + place % _FACTORS}"
+
+
+def _unroll(elements: int) -> int:
+    """Choose the steps of an iteration: all of a short run, else a number that leaves no remainder if one does."""
+    if elements <= MOST_STEPS:
+        return elements
+    return next((steps for steps in range(MOST_STEPS, 3, -1) if elements % steps == 0), MOST_STEPS)
 
 
 def pack(conv: Convolution, isa: InstructionSet, operands: Operands) -> dict[str, Array]:
