@@ -6,11 +6,11 @@ import math
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from device_models.figures import Figure, Sourced, figures, read_toml, source_faults, tidy
+from device_models.figures import Figure, Sourced, read_toml, source_faults, tidy
 from device_models.quantities import (
     BitsPerSecond,
     GramsPerKilowattHour,
@@ -24,9 +24,6 @@ from device_models.quantities import (
 from simulator.grid import Grid
 from simulator.radio import Phase, Radio, cycle_mean_w
 from workloads.errors import InputError, did_you_mean
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Idle(Sourced):
@@ -213,9 +210,8 @@ def load_defaults() -> Defaults:
     return defaults
 
 
-def profile_sources(name: str, kind: str, base: Path = Path()) -> Iterator[tuple[str, str]]:
-    """Yield (place, source text) of each figure of a bundled or named profile."""
+def sources_of(name: str, kind: str, base: Path = Path()) -> dict[str, str]:
+    """Return the sources of a profile, ``kind`` being "links" or "grids"."""
     models: dict[str, type[_Profile]] = {"links": LinkProfile, "grids": GridProfile}
-    profile = _read(_find(name, kind, base), models[kind])
-    for place, text, source in figures(profile):
-        yield f"{name}: {place} {text}", profile.sources[source]
+    profile: _Profile = _read(_find(name, kind, base), models[kind])
+    return {f"{kind.removesuffix('s')} {name}, {key}": text for key, text in profile.sources.items()}

