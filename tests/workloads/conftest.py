@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import flatbuffers
@@ -168,3 +171,16 @@ def _tables(builder: flatbuffers.Builder, offsets: list[int]) -> int:
 @pytest.fixture(scope="session")
 def tflite_writer() -> type[TfliteWriter]:
     return TfliteWriter
+
+
+@pytest.fixture(scope="session")
+def codegen_cases() -> Any:
+    """Random layers and the checker shared by the tests of all code generators (``codegen_cases.py`` beside this)."""
+    path = Path(__file__).with_name("codegen_cases.py")
+    spec = importlib.util.spec_from_file_location("codegen_cases", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["codegen_cases"] = module
+    spec.loader.exec_module(module)
+    return module
