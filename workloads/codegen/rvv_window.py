@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from workloads.program import Statement
     from workloads.tensor import Array
 
-PIXELS = 4  # accumulators v0, v4, v8, v12; v16 to v23 widened activations, v24 to v27 bytes, v28 to v31 weights
+PIXELS = 4  # accumulators v0, v4, v8, v12; v16 to v23 16-bit values, v24 to v27 bytes, v28 to v31 weights and scales
 UNROLLED_TAPS = 8  # a kernel row up to this width is written out
 
 
@@ -105,19 +105,34 @@ def generate_depthwise(spec: ConvSpec, isa: InstructionSet) -> Program:
         body: Body = (base.SET_VL, Instruction("vle32.v", sums[0], (words("bias"),), count))
         body += tuple(Instruction("vmv.v.v.e32", total, (sums[0],), count) for total in sums[1:])
         weights = Address("weights", channel).plus(block=count, ky=spec.kernel[1] * spec.channels, kx=spec.channels)
-        tap: Body = (Instruction("vle8.v", "v30", (weights,), count),)
-        tap += load_bytes(inputs, count)
-        tap += (Instruction("vsext.vf2.e16", "v28", ("v30",), count), *widen(len(inputs), count))
-        tap += tuple(
-            Instruction("vwmacc.vv.e16", total, (wide(pixel), "v28"), count) for pixel, total in enumerate(sums)
-        )
-        body += (base.SET_VL, *taps(isa, spec.kernel, tap))
+        body += _products(isa, spec.kernel, sums, weights, inputs, count)
         return body + base.requantize_each(sums, "v28", count, words) + base.finish(sums, outputs, count)
 
     nest = sweep(isa, spec, base.lanes(isa), image, tile)
     body = (base.ROUND_HALF_UP, *base.load_bounds(table), *padding, *nest)
     buffers = buffers_of(spec, table, scratch, math.prod(spec.kernel) * spec.channels)
     return Program("depthwise_conv2d", isa, buffers, body, spec.macs, base.PROFILE)
+
+
+def _products(
+    isa: InstructionSet, kernel: tuple[int, int], sums: list[str], weights: Address, inputs: list[Address], count: int
+) -> Body:
+    """Return the loops over a depthwise window: bytes multiplied to 16 bits, added to 32, loads one tap ahead."""
+    pixels = len(sums)
+    load: Body = (Instruction("vle8.v", "v28", (weights,), count),)
+    loads = (*load, *load_bytes(inputs, count))
+    multiply: Body = (base.SET_VL,)
+    multiply += tuple(Instruction("vwmul.vv.e8", wide(p), (f"v{24 + p}", "v28"), count) for p in range(pixels))
+    multiply += (base.SET_VL,)
+    add = [Instruction("vwadd.wv.e16", total, (total, wide(p)), count) for p, total in enumerate(sums)]
+    if kernel[1] > UNROLLED_TAPS:
+        return loop(isa, "ky", kernel[0], loop(isa, "kx", kernel[1], (*loads, *multiply, *add)))
+    row: Body = fixed(loads, "kx", 0)
+    for kx in range(1, kernel[1]):
+        ahead = fixed(loads, "kx", kx)
+        row += (*multiply, ahead[0])
+        row += tuple(statement for pair in zip(ahead[1:], add, strict=True) for statement in pair)
+    return loop(isa, "ky", kernel[0], (*row, *multiply, *add))
 
 
 def pack_depthwise(spec: ConvSpec, operands: Operands) -> dict[str, Array]:
