@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workloads.codegen_cases import Case, check, convolutions, elementwise, pools, products, random_int8
 from workloads.codegen import generate, pack
 from workloads.codegen.geometry import Convolution
 from workloads.codegen.rvv_pool import reciprocal
@@ -26,39 +25,44 @@ vlens = st.sampled_from(VLENS)
 
 
 @FEW
-@given(case=convolutions(depthwise=False, max_channels=40), vlen=vlens)
-def test_a_convolution_equals_the_integer_kernel(case, vlen):
-    check(case, load_isa("rvv", vlen=vlen))
+@given(data=st.data(), vlen=vlens)
+def test_a_convolution_equals_the_integer_kernel(codegen_cases, data, vlen):
+    codegen_cases.check(
+        data.draw(codegen_cases.convolutions(depthwise=False, max_channels=40)), load_isa("rvv", vlen=vlen)
+    )
 
 
 @FEW
-@given(case=convolutions(depthwise=True, max_channels=40, max_extent=12), vlen=vlens)
-def test_a_depthwise_convolution_equals_the_integer_kernel(case, vlen):
-    check(case, load_isa("rvv", vlen=vlen))
+@given(data=st.data(), vlen=vlens)
+def test_a_depthwise_convolution_equals_the_integer_kernel(codegen_cases, data, vlen):
+    codegen_cases.check(
+        data.draw(codegen_cases.convolutions(depthwise=True, max_channels=40, max_extent=12)),
+        load_isa("rvv", vlen=vlen),
+    )
 
 
 @FEW
-@given(case=products(), vlen=vlens)
-def test_a_fully_connected_layer_equals_the_integer_kernel(case, vlen):
-    check(case, load_isa("rvv", vlen=vlen))
+@given(data=st.data(), vlen=vlens)
+def test_a_fully_connected_layer_equals_the_integer_kernel(codegen_cases, data, vlen):
+    codegen_cases.check(data.draw(codegen_cases.products()), load_isa("rvv", vlen=vlen))
 
 
 @FEW
-@given(case=pools(), vlen=vlens)
-def test_pooling_equals_the_integer_kernel(case, vlen):
-    check(case, load_isa("rvv", vlen=vlen))
+@given(data=st.data(), vlen=vlens)
+def test_pooling_equals_the_integer_kernel(codegen_cases, data, vlen):
+    codegen_cases.check(data.draw(codegen_cases.pools()), load_isa("rvv", vlen=vlen))
 
 
 @FEW
-@given(case=elementwise(), vlen=vlens)
-def test_an_elementwise_layer_equals_the_integer_kernel(case, vlen):
-    check(case, load_isa("rvv", vlen=vlen))
+@given(data=st.data(), vlen=vlens)
+def test_an_elementwise_layer_equals_the_integer_kernel(codegen_cases, data, vlen):
+    codegen_cases.check(data.draw(codegen_cases.elementwise()), load_isa("rvv", vlen=vlen))
 
 
 @FEW
 @given(elements=st.integers(1, 700), run=st.integers(1, 700), seed=st.integers(0, 2**32 - 1))
-def test_a_copy_leaves_every_byte_as_it_was(elements, run, seed):
-    x = random_int8(seed, (elements,))
+def test_a_copy_leaves_every_byte_as_it_was(codegen_cases, elements, run, seed):
+    x = codegen_cases.random_int8(seed, (elements,))
     execution = execute(generate(CopySpec(elements, run), load_isa("rvv")), {"input": x})
     np.testing.assert_array_equal(execution.buffers["output"].view(np.int8), x)
 
@@ -66,13 +70,14 @@ def test_a_copy_leaves_every_byte_as_it_was(elements, run, seed):
 @pytest.mark.parametrize("depth", [1, 511, 513])
 @pytest.mark.parametrize("zero_point", [-128, 127])
 @pytest.mark.parametrize(("x", "weight"), [(-128, -128), (127, -128), (-128, 127)])
-def test_sums_of_extreme_products_are_exact(depth, zero_point, x, weight):
+def test_sums_of_extreme_products_are_exact(codegen_cases, depth, zero_point, x, weight):
     operands = Operands(
         (1.0,), (zero_point,), 16384.0, 0, -128, 127, np.full((19, depth), weight, np.int8), np.ones(19), 0,
         np.zeros(19, np.int32),
     )  # fmt: skip
     inputs = (np.full((3, depth), x, np.int8),)
-    check(Case(MatrixSpec(3, depth, 19), FullyConnected(), operands, inputs), load_isa("rvv"))
+    case = codegen_cases.Case(MatrixSpec(3, depth, 19), FullyConnected(), operands, inputs)
+    codegen_cases.check(case, load_isa("rvv"))
 
 
 def outputs_of_one_product(sums, scale):

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.workloads.codegen_cases import Case, check, convolutions, elementwise, pools, products, random_int8
 from workloads.codegen import avx2, avx512_vnni, generate, pack
 from workloads.codegen.geometry import Convolution
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
@@ -24,62 +23,66 @@ FEW = settings(max_examples=25, deadline=None)
 
 @pytest.mark.parametrize("name", SETS)
 @FEW
-@given(case=convolutions(depthwise=False, max_channels=40))
-def test_a_convolution_equals_the_integer_kernel(name, case):
-    check(case, load_isa(name))
+@given(data=st.data())
+def test_a_convolution_equals_the_integer_kernel(name, codegen_cases, data):
+    codegen_cases.check(data.draw(codegen_cases.convolutions(depthwise=False, max_channels=40)), load_isa(name))
 
 
 @pytest.mark.parametrize("name", SETS)
 @FEW
-@given(case=convolutions(depthwise=True, max_channels=40, max_extent=12))
-def test_a_depthwise_convolution_equals_the_integer_kernel(name, case):
-    check(case, load_isa(name))
+@given(data=st.data())
+def test_a_depthwise_convolution_equals_the_integer_kernel(name, codegen_cases, data):
+    codegen_cases.check(
+        data.draw(codegen_cases.convolutions(depthwise=True, max_channels=40, max_extent=12)), load_isa(name)
+    )
 
 
 @pytest.mark.parametrize("name", SETS)
 @FEW
-@given(case=products())
-def test_a_fully_connected_layer_equals_the_integer_kernel(name, case):
-    check(case, load_isa(name))
+@given(data=st.data())
+def test_a_fully_connected_layer_equals_the_integer_kernel(name, codegen_cases, data):
+    codegen_cases.check(data.draw(codegen_cases.products()), load_isa(name))
 
 
 @pytest.mark.parametrize("name", SETS)
 @FEW
-@given(case=pools())
-def test_pooling_equals_the_integer_kernel(name, case):
-    check(case, load_isa(name))
+@given(data=st.data())
+def test_pooling_equals_the_integer_kernel(name, codegen_cases, data):
+    codegen_cases.check(data.draw(codegen_cases.pools()), load_isa(name))
 
 
 @pytest.mark.parametrize("name", SETS)
 @FEW
-@given(case=elementwise())
-def test_an_elementwise_layer_equals_the_integer_kernel(name, case):
-    check(case, load_isa(name))
+@given(data=st.data())
+def test_an_elementwise_layer_equals_the_integer_kernel(name, codegen_cases, data):
+    codegen_cases.check(data.draw(codegen_cases.elementwise()), load_isa(name))
 
 
 @pytest.mark.parametrize("name", SETS)
 @FEW
 @given(elements=st.integers(1, 300), run=st.integers(1, 300), seed=st.integers(0, 2**32 - 1))
-def test_a_copy_leaves_every_byte_as_it_was(name, elements, run, seed):
-    x = random_int8(seed, (elements,))
+def test_a_copy_leaves_every_byte_as_it_was(codegen_cases, name, elements, run, seed):
+    x = codegen_cases.random_int8(seed, (elements,))
     execution = execute(generate(CopySpec(elements, run), load_isa(name)), {"input": x})
     np.testing.assert_array_equal(execution.buffers["output"].view(np.int8), x)
 
 
-def extreme(x, weight, zero_point, depth, columns=19):
+def extreme(codegen_cases, x, weight, zero_point, depth, columns=19):
     operands = Operands(
         (1.0,), (zero_point,), 16384.0, 0, -128, 127, np.full((columns, depth), weight, np.int8),
         np.ones(columns), 0, np.zeros(columns, np.int32),
     )  # fmt: skip
-    return Case(MatrixSpec(3, depth, columns), FullyConnected(), operands, (np.full((3, depth), x, np.int8),))
+    return codegen_cases.Case(
+        MatrixSpec(3, depth, columns), FullyConnected(), operands, (np.full((3, depth), x, np.int8),)
+    )
 
 
 @pytest.mark.parametrize("name", SETS)
 @pytest.mark.parametrize("depth", [1, 511, 512, 513])
 @pytest.mark.parametrize("zero_point", [-128, 127])
 @pytest.mark.parametrize(("x", "weight"), [(-128, -128), (127, -128), (-128, 127), (127, 127)])
-def test_sums_of_extreme_products_are_exact(name, depth, zero_point, x, weight):
-    check(extreme(x, weight, zero_point, depth), load_isa(name))
+def test_sums_of_extreme_products_are_exact(codegen_cases, name, depth, zero_point, x, weight):
+    codegen_cases.check(extreme(codegen_cases, x, weight, zero_point, depth), load_isa(name))
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -198,21 +201,32 @@ def test_a_second_operand_that_does_not_repeat_is_refused(name):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_weights_with_a_zero_point_are_refused(name):
-    case = extreme(1, 1, 0, 4)
+def test_weights_with_a_zero_point_are_refused(codegen_cases, name):
+    case = extreme(codegen_cases, 1, 1, 0, 4)
     program = generate(case.spec, load_isa(name))
     with pytest.raises(ValueError, match="weights have zero point 3; vector kernels need 0"):
         pack(program, case.spec, replace(case.operands, weight_zero_point=3))
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_window_that_lies_in_the_padding_gives_the_zero_point(name):
+def test_a_window_that_lies_in_the_padding_gives_the_zero_point(codegen_cases, name):
     spec = ConvSpec(1, 1, 1, 3, 3, 3, 2, (1, 1), padding=(1, 1))
     operands = Operands(
-        (0.5,), (7,), 0.5, -3, -128, 127, random_int8(1, (2, 1, 1, 3)), np.ones(2), 0, np.zeros(2, np.int32)
+        (0.5,),
+        (7,),
+        0.5,
+        -3,
+        -128,
+        127,
+        codegen_cases.random_int8(1, (2, 1, 1, 3)),
+        np.ones(2),
+        0,
+        np.zeros(2, np.int32),
     )
-    case = Case(spec, Conv2d(padding=(1, 1, 1, 1)), operands, (random_int8(2, (1, 1, 1, 3)),))
-    check(case, load_isa(name))
+    case = codegen_cases.Case(
+        spec, Conv2d(padding=(1, 1, 1, 1)), operands, (codegen_cases.random_int8(2, (1, 1, 1, 3)),)
+    )
+    codegen_cases.check(case, load_isa(name))
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.tensor import Array
 
+_DIVISOR_BYTES = 12  # per window: half of its positions, the reciprocal of their number, its shift
 _ZERO, _START, _HALF, _RECIPROCAL, _SHIFT = "x5", "x6", "x7", "x8", "x9"
 
 
@@ -56,7 +57,7 @@ def table_of(spec: PoolSpec) -> Constants:
     """Place what the kind of pooling needs."""
     regions = {**base.BOUND_REGIONS, **base.SCALE_REGIONS, "input_zero_point": 4, "start": 4}
     if spec.kind != "max" and not spec.mean:
-        regions["divisors"] = 12 * len(_counts(spec))
+        regions["divisors"] = _DIVISOR_BYTES * len(_counts(spec))
     return constants(regions)
 
 
@@ -120,9 +121,9 @@ def _average(
         return body + base.requantize_all(sums, count) + base.finish(sums, outputs, count)
     at = table.address("divisors")
     if len(_counts(spec)) > 1:
-        at = at.plus(12 * first, row=12 * spec.width_out, tile=12 * len(inputs))
+        at = at.plus(_DIVISOR_BYTES * first, row=_DIVISOR_BYTES * spec.width_out, tile=_DIVISOR_BYTES * len(inputs))
     for pixel, total in enumerate(sums):
-        here = at.plus(12 * pixel) if len(_counts(spec)) > 1 else at
+        here = at.plus(_DIVISOR_BYTES * pixel) if len(_counts(spec)) > 1 else at
         words = zip((_HALF, _RECIPROCAL, _SHIFT), (0, 4, 8), strict=True)
         body += tuple(Instruction("lw", register, (here.plus(offset),)) for register, offset in words)
         body += _divide(total, base.vector(16), count)
