@@ -6,21 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workloads.executor_memory import (
-    read_f32,
-    read_s8,
-    read_s16,
-    read_s32,
-    read_s64,
-    read_u8,
-    read_u16,
-    read_u32,
-    write_8,
-    write_16,
-    write_32,
-    write_64,
-    write_f32,
-)
+from workloads import executor_memory as memory
+from workloads.executor_floats import get_float, put_float, scale19
 from workloads.kernels.jit import kernel
 
 if TYPE_CHECKING:
@@ -53,38 +40,38 @@ COLUMNS = 25
 @kernel
 def _column(row: Int, column: Int) -> Int:
     """Return one column of a row, given the row's address."""
-    return read_s64(row + 8 * column)
+    return memory.read_s64(row + 8 * column)
 
 
 @kernel
 def _get(kind: Int, at: Int) -> Int:
     """Read an integer of any type."""
     if kind == S8:
-        return read_s8(at)
+        return memory.read_s8(at)
     if kind == S32:
-        return read_s32(at)
+        return memory.read_s32(at)
     if kind == S16:
-        return read_s16(at)
+        return memory.read_s16(at)
     if kind == U8:
-        return read_u8(at)
+        return memory.read_u8(at)
     if kind in (U32, F32):
-        return read_u32(at)
+        return memory.read_u32(at)
     if kind in (U16, F16):
-        return read_u16(at)
-    return read_s64(at)
+        return memory.read_u16(at)
+    return memory.read_s64(at)
 
 
 @kernel
 def _put(kind: Int, at: Int, value: Int) -> None:
     """Write the low bits of an integer."""
     if kind <= U8:
-        write_8(at, value)
+        memory.write_8(at, value)
     elif kind <= U16 or kind == F16:
-        write_16(at, value)
+        memory.write_16(at, value)
     elif kind <= U32 or kind == F32:
-        write_32(at, value)
+        memory.write_32(at, value)
     else:
-        write_64(at, value)
+        memory.write_64(at, value)
 
 
 @kernel
@@ -109,43 +96,6 @@ def _shift_right(kind: Int, value: Int, amount: Int, rounding: Int) -> Int:
     if kind == U64:
         value &= ~(np.int64(-1) << (64 - amount))
     return value + half
-
-
-@kernel
-def _get_float(kind: Int, at: Int) -> Float:
-    """Read a float as float64."""
-    if kind == F32:
-        return read_f32(at)
-    bits = read_u16(at)
-    exponent, fraction = (bits >> 10) & 31, bits & 1023
-    sign = -1.0 if bits & 0x8000 else 1.0
-    if exponent == 31:
-        return sign * np.inf if fraction == 0 else np.nan
-    if exponent == 0:
-        return sign * fraction * 2.0**-24
-    return sign * (1024 + fraction) * 2.0 ** np.float64(exponent - 25)
-
-
-@kernel
-def _put_float(kind: Int, at: Int, value: Float) -> None:
-    """Write a float64 rounded half to even."""
-    if kind == F32:
-        write_f32(at, value)
-        return
-    magnitude, bits = abs(value), np.int64(0x8000) if np.copysign(1.0, value) < 0 else np.int64(0)
-    if np.isnan(value):
-        bits = np.int64(0x7E00)
-    elif magnitude >= 65520.0:
-        bits |= np.int64(0x7C00)
-    elif magnitude < 2.0**-14:
-        bits |= np.int64(np.rint(magnitude * 2.0**24))
-    else:
-        exponent = np.int64(np.floor(np.log2(magnitude)))
-        exponent += np.int64(magnitude >= 2.0 ** np.float64(exponent + 1))
-        exponent -= np.int64(magnitude < 2.0 ** np.float64(exponent))
-        quanta = np.int64(np.rint(magnitude * 2.0 ** np.float64(10 - exponent)))
-        bits |= ((exponent + 14) << 10) + quanta
-    write_16(at, bits)
 
 
 @kernel
@@ -265,7 +215,7 @@ def _horizontal(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
                 value += _get(type_a, a + j * step_a) * _get(type_b, b + j * step_b)
             value = min(max(value, _column(row, LOW)), _column(row, HIGH)) if _column(row, SATURATE) else value
         elif opcode == PERMUTE:  # c holds the index table
-            source, own = read_s64(c + 8 * lane), _column(row, X1)
+            source, own = memory.read_s64(c + 8 * lane), _column(row, X1)
             value = _get(type_a, a + source * step_a) if source < own else _get(type_a, b + (source - own) * step_a)
         else:  # HORIZONTAL_ADD: pairs of a, then pairs of b, inside each block of ``group`` lanes
             block, place, half = lane // group, lane % group, group // 2
@@ -288,9 +238,9 @@ def _floating(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     for lane in range(_column(row, LANES)):
         to, first_at = d + lane * _column(row, STEP_D), a + lane * _column(row, STEP_A)
         if opcode == TO_FLOAT and kind < F16:
-            _put_float(result, to, np.float64(_get(kind, first_at)))
+            put_float(result == F32, to, np.float64(_get(kind, first_at)))
             continue
-        first = _get_float(kind, first_at)
+        first = get_float(kind == F32, first_at)
         if opcode == TO_INTEGER:
             rounded = np.rint(first)
             inside = np.float64(low) <= rounded <= np.float64(high)
@@ -298,10 +248,10 @@ def _floating(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
             _put(_column(row, HELD), to, np.int64(rounded) if inside else limit)
             continue
         if sources > 1:
-            second = _get_float(_column(row, TYPE_B), b + lane * _column(row, STEP_B))
+            second = get_float(_column(row, TYPE_B) == F32, b + lane * _column(row, STEP_B))
         if sources > 2:
-            third = _get_float(_column(row, TYPE_C), c + lane * _column(row, STEP_C))
-        _put_float(result, to, _float_lane(_column(row, INNER), first, second, third))
+            third = get_float(_column(row, TYPE_C) == F32, c + lane * _column(row, STEP_C))
+        put_float(result == F32, to, _float_lane(_column(row, INNER), first, second, third))
 
 
 @kernel
@@ -312,18 +262,18 @@ def _block(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     for i in range(_column(row, X0)):
         if opcode == COPY_BLOCK:
             for j in range(x1):
-                write_8(d + i * x3 + j, read_s8(a + i * x2 + j))
+                memory.write_8(d + i * x3 + j, memory.read_s8(a + i * x2 + j))
         elif opcode == FILL_BLOCK:
             for j in range(x1):
                 _put(_column(row, RESULT), d + i * x2 + j * _column(row, STEP_D), _get(_column(row, TYPE_A), a))
         elif opcode == MATRIX_MULTIPLY:
             for j in range(x2):
                 at = d + i * _column(row, X5) + 4 * j
-                total = np.int32(read_s32(at)) if _column(row, SOURCES) > 2 else np.int32(0)
+                total = np.int32(memory.read_s32(at)) if _column(row, SOURCES) > 2 else np.int32(0)
                 left, right = a + i * x3, b + j * _column(row, X4)
                 for k in range(x1):
-                    total = np.int32(total + np.int32(read_s8(left + k)) * np.int32(read_s8(right + k)))
-                write_32(at, total)
+                    total = np.int32(total + np.int32(memory.read_s8(left + k)) * np.int32(memory.read_s8(right + k)))
+                memory.write_32(at, total)
         else:
             _requantize_row(row, d + i * x3, a + i * x2, b, c)
 
@@ -333,25 +283,15 @@ def _requantize_row(row: Int, d: Int, a: Int, words: Int, bounds: Int) -> None:
     """Requantise one row of accumulators by the quantisation word of each column."""
     low, high = _column(row, LOW), _column(row, HIGH)
     if _column(row, SOURCES) > 2:
-        low, high = read_s8(bounds), read_s8(bounds + 1)
+        low, high = memory.read_s8(bounds), memory.read_s8(bounds + 1)
     for j in range(_column(row, X1)):
-        word = read_u32(words + 8 * j)
-        offset = (read_s32(words + 8 * j + 4) >> 5) & 511
+        word = memory.read_u32(words + 8 * j)
+        offset = (memory.read_s32(words + 8 * j + 4) >> 5) & 511
         offset = offset - 512 if offset > 255 else offset
         # The scale's 11 significant bits make the float64 product exact; float32 rounds it once.
-        value = np.float32(np.float64(np.float32(read_s32(a + 4 * j))) * _scale19(word))
+        value = np.float32(np.float64(np.float32(memory.read_s32(a + 4 * j))) * scale19(word))
         value = np.rint(min(max(value, np.float32(-256)), np.float32(255)))
         _put(_column(row, RESULT), d + j, min(max(np.int64(value) + offset, low), high))
-
-
-@kernel
-def _scale19(word: Int) -> Float:
-    """Return the float32 pattern with its low 13 bits cut, as float64; subnormals are zero."""
-    exponent, fraction = (word >> 23) & 255, word & 0x7FE000
-    if exponent == 0:
-        return 0.0
-    sign = -1.0 if word >> 31 else 1.0
-    return sign * (0x800000 + fraction) * 2.0 ** np.float64(exponent - 150)
 
 
 @kernel
@@ -361,29 +301,41 @@ def _fast_vector(row: Int, opcode: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     lanes = _column(row, LANES)
     if opcode == ADD_WORDS:
         for i in range(lanes):
-            write_32(d + 4 * i, read_s32(a + i * step_a) + read_s32(b + i * step_b))
+            memory.write_32(d + 4 * i, memory.read_s32(a + i * step_a) + memory.read_s32(b + i * step_b))
     elif opcode == MULTIPLY_ADD_WORDS:
         for i in range(lanes):
-            write_32(d + 4 * i, read_s32(a + i * step_a) * read_s32(b + i * step_b) + read_s32(c + i * step_c))
+            memory.write_32(
+                d + 4 * i,
+                memory.read_s32(a + i * step_a) * memory.read_s32(b + i * step_b) + memory.read_s32(c + i * step_c),
+            )
     elif opcode == MULTIPLY_ADD_HALVES:
         for i in range(lanes):
-            write_32(d + 4 * i, read_s16(a + i * step_a) * read_s16(b + i * step_b) + read_s32(c + i * step_c))
+            memory.write_32(
+                d + 4 * i,
+                memory.read_s16(a + i * step_a) * memory.read_s16(b + i * step_b) + memory.read_s32(c + i * step_c),
+            )
     elif opcode == MULTIPLY_ADD_BYTES:
         for i in range(lanes):
-            write_16(d + 2 * i, read_s8(a + i * step_a) * read_s8(b + i * step_b) + read_s16(c + i * step_c))
+            memory.write_16(
+                d + 2 * i,
+                memory.read_s8(a + i * step_a) * memory.read_s8(b + i * step_b) + memory.read_s16(c + i * step_c),
+            )
     elif opcode == DOT_HALVES:
         for i in range(lanes):
-            total = read_s32(c + i * step_c) + read_s16(a + 4 * i) * read_s16(b + 4 * i)
-            write_32(d + 4 * i, total + read_s16(a + 4 * i + 2) * read_s16(b + 4 * i + 2))
+            total = memory.read_s32(c + i * step_c) + memory.read_s16(a + 4 * i) * memory.read_s16(b + 4 * i)
+            memory.write_32(d + 4 * i, total + memory.read_s16(a + 4 * i + 2) * memory.read_s16(b + 4 * i + 2))
     elif opcode == DOT_BYTES:
         for i in range(lanes):
-            total = read_s32(c + i * step_c)
+            total = memory.read_s32(c + i * step_c)
             x, y = a + 4 * i, b + 4 * i
-            total += read_u8(x) * read_s8(y) + read_u8(x + 1) * read_s8(y + 1)
-            write_32(d + 4 * i, total + read_u8(x + 2) * read_s8(y + 2) + read_u8(x + 3) * read_s8(y + 3))
+            total += memory.read_u8(x) * memory.read_s8(y) + memory.read_u8(x + 1) * memory.read_s8(y + 1)
+            memory.write_32(
+                d + 4 * i,
+                total + memory.read_u8(x + 2) * memory.read_s8(y + 2) + memory.read_u8(x + 3) * memory.read_s8(y + 3),
+            )
     else:  # EXTEND_BYTES
         for i in range(lanes):
-            write_16(d + 2 * i, read_s8(a + i * step_a))
+            memory.write_16(d + 2 * i, memory.read_s8(a + i * step_a))
 
 
 @kernel
@@ -400,41 +352,32 @@ def _run(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
         _block(row, d, a, b, c)
     elif opcode == COPY_BYTES:
         for i in range(lanes):
-            write_8(d + i, read_s8(a + i))
+            memory.write_8(d + i, memory.read_s8(a + i))
     elif opcode == COPY_WORDS:
         for i in range(lanes):
-            write_32(d + 4 * i, read_s32(a + 4 * i))
+            memory.write_32(d + 4 * i, memory.read_s32(a + 4 * i))
     elif opcode == COPY_DOUBLES:
         for i in range(lanes):
-            write_64(d + 8 * i, read_s64(a + 8 * i))
+            memory.write_64(d + 8 * i, memory.read_s64(a + 8 * i))
     elif opcode == LOAD_BYTE:
-        write_32(d, read_s8(a))
+        memory.write_32(d, memory.read_s8(a))
     elif opcode == LOAD_BYTE_HELD:
-        write_64(d, read_s8(a))
+        memory.write_64(d, memory.read_s8(a))
     elif opcode == ADD_WORD_HELD:
-        write_64(d, np.int64(np.int32(read_s32(a) + read_s32(b))))
+        memory.write_64(d, np.int64(np.int32(memory.read_s32(a) + memory.read_s32(b))))
     elif opcode == MULTIPLY_WORD_HELD:
-        write_64(d, np.int64(np.int32(read_s32(a) * read_s32(b))))
+        memory.write_64(d, np.int64(np.int32(memory.read_s32(a) * memory.read_s32(b))))
     else:
         _fast_vector(row, opcode, d, a, b, c)
 
 
 @kernel
 def interpret(rows: Int, code: Array, at: Array, increments: Array, counters: Array, executed: Array) -> None:
-    """Run encoded code to its end.
+    """Run encoded code to its end; all arrays are int64.
 
-    Parameters
-    ----------
-    rows
-        Address of ``code``.
-    code
-        int64 (rows, COLUMNS): micro-operations; END_LOOP rows hold target, trips, counter, first and last increment.
-    at
-        int64 (rows, 4): current address of destination and sources, moved by ``increments``.
-    increments
-        int64 (moves, 3): row, operand, bytes per trip of the loop that owns the move.
-    counters, executed
-        int64: trips done per loop; executions per row.
+    ``rows`` is the address of ``code`` (rows, COLUMNS); END_LOOP rows hold target, trips, counter, first and last
+    increment. ``at`` (rows, 4) holds the current addresses of destination and sources, moved by ``increments``
+    (row, operand, bytes per trip of its loop). ``counters`` holds the trips done per loop, ``executed`` the runs per row.
     """
     i = np.int64(0)
     while i < code.shape[0]:
