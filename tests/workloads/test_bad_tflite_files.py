@@ -245,6 +245,19 @@ def test_a_missing_options_table_is_a_fault_not_a_default(tmp_path, tflite_write
     assert problem.endswith("its options are missing")
 
 
+@pytest.mark.parametrize("shape", [(), (6,), (1, 6, 6), (1, 6, 6, 2, 1)])
+@pytest.mark.parametrize(
+    ("name", "options"), [("CONV_2D", "Conv2DOptions"), ("DEPTHWISE_CONV_2D", "DepthwiseConv2DOptions")]
+)
+def test_a_convolution_of_no_image_is_refused(tmp_path, tflite_writer, shape, name, options):
+    writer = tflite_writer()
+    x = writer.input(shape, "FLOAT32")
+    w = writer.tensor((1, 1, 1, 1), "FLOAT32", data=np.ones(1, np.float32))
+    writer.operator(name, [x, w], writer.tensor(shape, "FLOAT32"), options, StrideH=1, StrideW=1)
+    (problem,) = problems_of(tmp_path / "rank.tflite", writer.build())
+    assert f"input of shape {list(shape)}, expected four axes" in problem
+
+
 def _read_or_refuse(data, path):
     """Read mutated bytes: a Graph or an InputError, quickly; anything else fails the test."""
     path.write_bytes(data)

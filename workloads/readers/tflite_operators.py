@@ -61,13 +61,17 @@ def _clamp(operator: RawOperator) -> Clamp:
     return CLAMPS[number]
 
 
+def _image(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) != 4:
+        raise ValueError(f"input of shape {list(shape)}, expected four axes")
+    return shape
+
+
 def _geometry(image: tuple[int, ...], size: Pair, operator: RawOperator) -> tuple[Pair, Pair, Padding]:
     """Return stride, dilation and explicit padding of a sliding window."""
     options = _options(operator)
     stride = (options["StrideH"], options["StrideW"])
     dilation = (options.get("DilationHFactor", 1), options.get("DilationWFactor", 1))
-    if len(image) != 4:
-        raise ValueError(f"input of shape {list(image)}, expected four axes")
     if min(*stride, *dilation, *size) < 1 or max(size) > MAX_WINDOW:
         raise ValueError(f"window {size}, stride {stride}, dilation {dilation}: expected 1 to {MAX_WINDOW}")
     if options["Padding"] not in (0, 1):
@@ -85,7 +89,7 @@ def _conv2d(context: Context, operator: RawOperator) -> None:
     operator = expect(operator, 2, 3)
     integer = check_arithmetic(context, operator, 1)
     check_weights(context, operator, 0, integer=integer)
-    image, filters = context.tensor(operator, 0).shape, context.tensor(operator, 1).shape
+    image, filters = _image(context.tensor(operator, 0).shape), context.tensor(operator, 1).shape
     if len(filters) != 4 or not filters[3] or image[-1] % filters[3]:
         raise ValueError(f"weights {list(filters)} do not fit an input of shape {list(image)}")
     stride, dilation, padding = _geometry(image, (filters[1], filters[2]), operator)
@@ -97,7 +101,7 @@ def _depthwise_conv2d(context: Context, operator: RawOperator) -> None:
     operator = expect(operator, 2, 3)
     integer = check_arithmetic(context, operator, 1)
     check_weights(context, operator, 3, integer=integer)
-    image, filters = context.tensor(operator, 0).shape, context.tensor(operator, 1).shape
+    image, filters = _image(context.tensor(operator, 0).shape), context.tensor(operator, 1).shape
     if len(filters) != 4 or filters[3] % image[-1]:
         raise ValueError(f"weights {list(filters)} do not fit an input of shape {list(image)}")
     stride, dilation, padding = _geometry(image, (filters[1], filters[2]), operator)
@@ -148,7 +152,7 @@ def _pool2d(kind: str) -> Callable[[Context, RawOperator], None]:
         check_arithmetic(context, operator, 1)
         check_same_quantization(context, operator)
         size = (_options(operator)["FilterHeight"], _options(operator)["FilterWidth"])
-        stride, _, padding = _geometry(context.tensor(operator, 0).shape, size, operator)
+        stride, _, padding = _geometry(_image(context.tensor(operator, 0).shape), size, operator)
         record = Pool2d(kind, size, stride, padding, activation=_clamp(operator))
         context.emit(operator, record, [context.value(operator, 0)])
 
