@@ -214,6 +214,16 @@ def test_faults_of_several_operators_come_together_and_followers_are_passed_over
     assert "computes shape [1, 4, 4, 2], but the file declares [1, 4, 4, 3]" in problems[2]
 
 
+def test_an_absurd_dilation_is_refused_before_it_pads(tmp_path, tflite_writer):
+    writer = tflite_writer()
+    x = writer.input((1, 6, 6, 1), "FLOAT32")
+    w = writer.tensor((1, 3, 3, 1), "FLOAT32", data=np.ones(9, np.float32))
+    geometry = {"StrideH": 1, "StrideW": 1, "DilationHFactor": 2**24, "DilationWFactor": 1}
+    writer.operator("CONV_2D", [x, w], writer.tensor((1, 6, 6, 1), "FLOAT32"), "Conv2DOptions", **geometry)
+    (problem,) = problems_of(tmp_path / "dilation.tflite", writer.build())
+    assert "a window that spans at most 4096" in problem
+
+
 def test_element_types_that_no_kernel_takes_are_named(tmp_path, tflite_writer):
     writer = relu(tflite_writer(), kind="FLOAT16")
     problems = problems_of(tmp_path / "half.tflite", writer.build())

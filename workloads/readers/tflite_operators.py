@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from workloads.operators import Padding, Pair
     from workloads.readers.tflite_file import RawOperator
 
-MAX_WINDOW = 4096  # rows or columns of a filter; absurd ones would take hours to execute
+MAX_WINDOW = 4096  # rows or columns that a filter spans; absurd ones would fill the memory with padding
 PADDINGS = ("SAME", "VALID")
 
 
@@ -72,8 +72,12 @@ def _geometry(image: tuple[int, ...], size: Pair, operator: RawOperator) -> tupl
     options = _options(operator)
     stride = (options["StrideH"], options["StrideW"])
     dilation = (options.get("DilationHFactor", 1), options.get("DilationWFactor", 1))
-    if min(*stride, *dilation, *size) < 1 or max(size) > MAX_WINDOW:
-        raise ValueError(f"window {size}, stride {stride}, dilation {dilation}: expected 1 to {MAX_WINDOW}")
+    spans = [(extent - 1) * step + 1 for extent, step in zip(size, dilation, strict=True)]
+    if min(*stride, *dilation, *size) < 1 or max(spans) > MAX_WINDOW:
+        raise ValueError(
+            f"window {size}, stride {stride}, dilation {dilation}: expected whole numbers from 1 and a window that "
+            f"spans at most {MAX_WINDOW}"
+        )
     if options["Padding"] not in (0, 1):
         raise ValueError(f"padding {options['Padding']}, expected 0 (SAME) or 1 (VALID)")
     height, width = image[1:3]
