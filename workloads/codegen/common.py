@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from workloads.program import Address, Buffer, Instruction, Loop, Statement
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
     Windowed = ConvSpec | Convolution | PoolSpec
     from workloads.isa import InstructionSet
+    from workloads.program import Operand
 
 Body = tuple[Statement, ...]
+T = TypeVar("T")
 
 
 def loop(isa: InstructionSet, variable: str, trips: int, body: Iterable[Statement]) -> Body:
@@ -35,26 +37,30 @@ def fixed(body: Iterable[Statement], variable: str, value: int = 0) -> Body:
 
 
 def _fixed(statement: Statement, variable: str, value: int) -> Statement:
-    """Fix a variable in one statement."""
+    """Fix a variable in one statement; a statement that does not use it stays the same object."""
     if isinstance(statement, Loop):
-        return replace(statement, body=fixed(statement.body, variable, value))
-    destination = statement.destination
-    if isinstance(destination, Address):
-        destination = _fixed_address(destination, variable, value)
-    sources = tuple(
-        _fixed_address(source, variable, value) if isinstance(source, Address) else source
-        for source in statement.sources
-    )
+        body = fixed(statement.body, variable, value)
+        unchanged = all(new is old for new, old in zip(body, statement.body, strict=True))
+        return statement if unchanged else Loop(statement.variable, statement.trips, body)
+    if not (_uses(statement.destination, variable) or any(_uses(source, variable) for source in statement.sources)):
+        return statement
+    destination = _fixed_address(statement.destination, variable, value)
+    sources = tuple(_fixed_address(source, variable, value) for source in statement.sources)
     return replace(statement, destination=destination, sources=sources)
 
 
-def _fixed_address(address: Address, variable: str, value: int) -> Address:
-    """Fix a variable in an address."""
-    moved = sum(stride for name, stride in address.strides if name == variable)
-    if not moved:
-        return replace(address, strides=tuple(item for item in address.strides if item[0] != variable))
-    kept = tuple(item for item in address.strides if item[0] != variable)
-    return Address(address.buffer, address.offset + moved * value, kept)
+def _uses(operand: Operand | None, variable: str) -> bool:
+    """Whether an operand is an address that moves with a variable."""
+    return isinstance(operand, Address) and any(name == variable for name, _ in operand.strides)
+
+
+def _fixed_address(operand: T, variable: str, value: int) -> T:
+    """Fix a variable in an operand; one that does not use it is returned as it is."""
+    if not isinstance(operand, Address):
+        return operand
+    moved = sum(stride for name, stride in operand.strides if name == variable)
+    kept = tuple(item for item in operand.strides if item[0] != variable)
+    return replace(operand, offset=operand.offset + moved * value, strides=kept)
 
 
 def split(extent: int, block: int) -> tuple[tuple[int, int, int], ...]:
