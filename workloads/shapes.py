@@ -147,8 +147,8 @@ def _mean(x: Shape, axes: tuple[int, ...], keep_dims: bool) -> Shape:
 def _concat(shapes: Sequence[Shape], axis: int) -> Shape:
     """Output shape of a concatenation."""
     first = shapes[0]
-    rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes if 0 <= axis < len(shape)}
-    if len(rest) != 1 or not 0 <= axis < len(first):
+    rest = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}
+    if len({len(shape) for shape in shapes}) != 1 or len(rest) != 1 or not 0 <= axis < len(first):
         raise ValueError(f"shapes {', '.join(map(str, shapes))} do not concatenate along axis {axis}")
     return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
 

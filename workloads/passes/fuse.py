@@ -39,17 +39,19 @@ def fuse(graph: Graph) -> Graph:
 
 
 def simplify_moves(graph: Graph) -> Graph:
-    """Merge chains of transposes and of reshapes, and remove those that change nothing."""
-    makers, tensors = producers(graph), dict(graph.tensors)
-    alias: dict[str, str] = {}
+    """Merge chains of transposes and of reshapes, and remove those that change nothing.
+
+    A transpose that only moves axes of extent 1 is a reshape.
+    """
+    makers, alias = producers(graph), dict[str, str]()
     layers: list[Layer] = []
     for original in graph.layers:
-        layer = redirected([original], alias)[0]
+        layer = _as_reshape(graph, redirected([original], alias)[0])
         before = makers.get(layer.inputs[0]) if layer.inputs else None
         match layer.operator, before and before.operator:
             case (Transpose(permutation=outer), Transpose(permutation=inner)) if before is not None:
                 merged = Transpose(tuple(inner[axis] for axis in outer))
-                layer = replace(layer, operator=merged, inputs=before.inputs)
+                layer = _as_reshape(graph, replace(layer, operator=merged, inputs=before.inputs))
             case (Reshape(), Reshape()) if before is not None:
                 layer = replace(layer, inputs=before.inputs)
         makers[layer.outputs[0]] = layer
@@ -57,7 +59,30 @@ def simplify_moves(graph: Graph) -> Graph:
             alias[layer.outputs[0]] = layer.inputs[0]
         else:
             layers.append(layer)
-    return rebuilt(graph, layers, tensors)
+    simpler = rebuilt(graph, layers, graph.tensors)
+    return _without_idle_outputs(simpler)
+
+
+def _as_reshape(graph: Graph, layer: Layer) -> Layer:
+    """Return a transpose that keeps the order of its elements as a reshape, other layers as they are."""
+    if not isinstance(layer.operator, Transpose):
+        return layer
+    shape = graph[layer.inputs[0]].shape
+    moving = [axis for axis in layer.operator.permutation if shape[axis] > 1]
+    return replace(layer, operator=Reshape()) if moving == sorted(moving) else layer
+
+
+def _without_idle_outputs(graph: Graph) -> Graph:
+    """Let the layer before an idle move write the graph's output itself."""
+    readers, makers = uses(graph), producers(graph)
+    renamed: dict[str, str] = {}
+    for layer in graph.layers:
+        source = layer.inputs[0] if layer.inputs else ""
+        if _changes_nothing(graph, layer) and source in makers and readers[source] == 1:
+            renamed[source] = layer.outputs[0]
+    kept = [layer for layer in graph.layers if layer.outputs[0] not in renamed.values()]
+    layers = [replace(layer, outputs=tuple(renamed.get(name, name) for name in layer.outputs)) for layer in kept]
+    return rebuilt(graph, layers, graph.tensors) if renamed else graph
 
 
 def intersect(first: Clamp, second: Clamp) -> Clamp:

@@ -19,7 +19,7 @@ from workloads.readers.onnx_qdq import lower
 from workloads.readers.onnx_state import Node, Translation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from workloads.graph import Graph
 
@@ -115,7 +115,30 @@ def _parse(path: Path, data: bytes) -> Any:
         raise InputError(path, [f"not an ONNX model, or a damaged one: {error}"]) from error
     if not model.graph.node:
         raise InputError(path, ["not an ONNX model: the file holds no graph with nodes"])
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise InputError(path, ["a damaged ONNX model: a name is not UTF-8 text"])
     return model
+
+
+def _texts(model: Any) -> Iterator[object]:
+    """Yield every name; protobuf hands out bytes for one that is no valid text."""
+    yield from (entry.domain for entry in model.opset_import)
+    for node in model.graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (attribute.name for attribute in node.attribute)
+        tensors = (attribute.t for attribute in node.attribute if attribute.HasField("t"))
+        yield from (text for tensor in tensors for text in _tensor_texts(tensor))
+    for tensor in model.graph.initializer:
+        yield from _tensor_texts(tensor)
+    for info in (*model.graph.input, *model.graph.output):
+        yield info.name
+        yield from (axis.dim_param for axis in info.type.tensor_type.shape.dim)
+
+
+def _tensor_texts(tensor: Any) -> Iterator[object]:
+    """Yield the names in a constant."""
+    yield tensor.name
+    yield from (text for entry in tensor.external_data for text in (entry.key, entry.value))
 
 
 def _structure_problems(model: Any) -> list[str]:

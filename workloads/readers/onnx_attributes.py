@@ -69,6 +69,13 @@ def window_padding(node: Node, image: Pair, kernel: Pair, stride: Pair, dilation
     return pads[0], pads[1], pads[2], pads[3]
 
 
+def normalized(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """Return axes counted from the front, each once."""
+    if any(not -rank <= axis < rank for axis in axes) or len({axis % rank for axis in axes}) != len(axes):
+        raise ValueError(f"axes {axes} do not fit {rank} axes")
+    return tuple(axis % rank for axis in axes)
+
+
 def _overhang(image: Pair, kernel: Pair, stride: Pair, padding: Padding) -> Pair:
     """Return the rows below and columns right that complete the last windows, if these start inside the image."""
     counts = windows(image, kernel, stride, padding, (1, 1))

@@ -24,7 +24,7 @@ def evaluate(state: Translation, node: Node) -> bool:
         return True
     if node.op in {"Shape", "Size"}:
         shape = np.array(state.declared_shape(state.value(node, 0)), np.int64)
-        start, end = node.integer("start", 0), node.attributes.get("end")
+        start, end = node.integer("start", 0), node.integer("end", limits.MAX_RANK)
         array = shape[start:end] if node.op == "Shape" else np.array(shape.prod())
         state.values[node.outputs[0]] = Constant(node.outputs[0], array)
         return True

@@ -25,8 +25,8 @@ from workloads.operators import (
     Transpose,
 )
 from workloads.readers import limits
-from workloads.readers.onnx_attributes import convolution, pooling
-from workloads.readers.onnx_constants import Constant
+from workloads.readers.onnx_attributes import convolution, normalized, pooling
+from workloads.readers.onnx_constants import Constant, check_finite
 from workloads.readers.onnx_state import CHANNELS_LAST_AXIS, TO_FIRST, TO_LAST
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def binary(operator: Add | Mul, inverse: bool = False) -> Callable[[Translation,
             real = constant.real().astype(np.float32)
             if isinstance(operator, Mul) and not real.all():
                 raise ValueError(f"division by zero in {constant.name!r}")
-            inverted = -real if isinstance(operator, Add) else 1 / real
+            with np.errstate(over="ignore"):
+                inverted = check_finite(-real if isinstance(operator, Add) else 1 / real)
             state.values[f"{node.outputs[0]}/inverted"] = Constant(f"{constant.name}/inverted", inverted)
             node = replace(node, inputs=(node.inputs[0], f"{node.outputs[0]}/inverted"))
         rank = max(len(state.declared_shape(state.value(node, index))) for index in range(2))
@@ -111,7 +112,7 @@ def clip(state: Translation, node: Node) -> str:
     tensor = state.builder.tensors[x]
     bounds = []
     for index, (name, default) in enumerate((("min", -math.inf), ("max", math.inf)), start=1):
-        value = node.attributes.get(name, default)
+        value = node.number(name, 0.0) if name in node.attributes else default
         if state.has(node, index):
             array = state.constant(node, index).real()
             if array.size != 1 or (array.dtype.kind == "f") != (tensor.dtype == "float32"):
@@ -164,7 +165,7 @@ def reduce_mean(state: Translation, node: Node) -> str:
     x, output = state.tensor(node, 0), node.outputs[0]
     rank, keep = len(state.shape(x)), bool(node.integer("keepdims", 1))
     axes = state.integers(node, 1) if state.has(node, 1) else node.integers("axes", tuple(range(rank)))
-    axes = _normalized(axes, rank)
+    axes = normalized(axes, rank)
     if rank == 4 and (keep or set(axes) == {2, 3}):
         return state.layer(Mean(tuple(sorted(CHANNELS_LAST_AXIS[axis] for axis in axes)), keep), (x,), output)
     return state.layer(Mean(axes, keep), (state.channels_first(x, f"{output}/channels_first"),), output)
@@ -174,7 +175,7 @@ def softmax(state: Translation, node: Node) -> str:
     """Translate Softmax; before operator set 13 it flattens the axes behind ``axis``."""
     x, output = state.tensor(node, 0), node.outputs[0]
     shape = state.declared_shape(x)
-    (axis,) = _normalized((node.integer("axis", -1 if node.opset >= 13 else 1),), len(shape))
+    (axis,) = normalized((node.integer("axis", -1 if node.opset >= 13 else 1),), len(shape))
     if node.opset < 13 and math.prod(shape[axis:]) != max(shape[axis:]):
         raise ValueError(f"softmax over axes {axis} .. {len(shape) - 1} together is not supported")
     if node.opset < 13:
@@ -237,7 +238,7 @@ def squeeze(state: Translation, node: Node) -> str:
     shape = state.declared_shape(state.value(node, 0))
     default = tuple(axis for axis, extent in enumerate(shape) if extent == 1)
     axes = state.integers(node, 1) if state.has(node, 1) else node.integers("axes", default)
-    axes = _normalized(axes, len(shape))
+    axes = normalized(axes, len(shape))
     if any(shape[axis] != 1 for axis in axes):
         raise ValueError(f"axes {axes} of shape {list(shape)} are not all 1")
     return _reshaped(state, node, tuple(extent for axis, extent in enumerate(shape) if axis not in axes))
@@ -247,7 +248,7 @@ def unsqueeze(state: Translation, node: Node) -> str:
     """Translate Unsqueeze."""
     shape = list(state.declared_shape(state.value(node, 0)))
     axes = state.integers(node, 1) if state.has(node, 1) else node.integers("axes")
-    for axis in sorted(_normalized(axes, len(shape) + len(axes))):
+    for axis in sorted(normalized(axes, len(shape) + len(axes))):
         shape.insert(axis, 1)
     return _reshaped(state, node, tuple(shape))
 
@@ -287,7 +288,7 @@ def concat(state: Translation, node: Node) -> str:
     if not inputs:
         raise ValueError("no inputs")
     rank = len(state.shape(inputs[0]))
-    (axis,) = _normalized((node.integer("axis", 0),), rank)
+    (axis,) = normalized((node.integer("axis", 0),), rank)
     values = state.builder.tensors[inputs[0]].quantization
     operator = Concat(CHANNELS_LAST_AXIS[axis] if rank == 4 else axis)
     return state.layer(operator, inputs, node.outputs[0], quantization=values)
@@ -364,10 +365,3 @@ def _vector_of(state: Translation, value: Constant, length: int) -> str:
     if quantization is not None and quantization.axis is not None:
         quantization = replace(quantization, axis=0)
     return state.add_constant(value.name, array, quantization)
-
-
-def _normalized(axes: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """Return axes counted from the front, each once."""
-    if any(not -rank <= axis < rank for axis in axes) or len({axis % rank for axis in axes}) != len(axes):
-        raise ValueError(f"axes {axes} do not fit {rank} axes")
-    return tuple(axis % rank for axis in axes)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.operators import Add, Concat, Dequantize, FullyConnected, MatMul, Mean, Mul, Quantize, Softmax
-from workloads.readers.onnx_attributes import convolution, pooling
+from workloads.readers.onnx_attributes import convolution, normalized, pooling
 from workloads.readers.onnx_constants import Constant
 from workloads.readers.onnx_state import CHANNELS_LAST_AXIS, TO_LAST
 from workloads.tensor import Array, Quantization
@@ -107,7 +107,7 @@ def qlinear_conv(state: Translation, node: Node) -> str:
     inputs = [x, state.builder.constant(weights.name, arranged.shape, arranged, "int8", values)]
     _check_channels(values, arranged.shape[axis])
     if state.has(node, 8):
-        inputs.append(_bias(state, node, 8, x, values))
+        inputs.append(_bias(state, node, 8, x, values, weights.array.shape[0]))
     return _output(state, node, operator, inputs, 6)
 
 
@@ -141,7 +141,7 @@ def qgemm(state: Translation, node: Node) -> str:
     _check_channels(values, arranged.shape[0])
     inputs = [x, state.builder.constant(weights.name, arranged.shape, arranged, "int8", values)]
     if state.has(node, 6):
-        inputs.append(_bias(state, node, 6, x, values))
+        inputs.append(_bias(state, node, 6, x, values, arranged.shape[0]))
     return _output(state, node, FullyConnected(), inputs, 7)
 
 
@@ -170,12 +170,12 @@ def qlinear_average(state: Translation, node: Node) -> str:
 
 
 def qlinear_softmax(state: Translation, node: Node) -> str:
-    """Translate QLinearSoftmax over the last axis."""
+    """Translate QLinearSoftmax over the channels of an image, or the last axis of other tensors."""
     x = _activation(state, node, 0)
     rank = len(state.shape(x))
-    axis = node.integer("axis", -1 if node.integer("opset", 13) >= 13 else 1)
-    if axis % rank != rank - 1 or rank == 4:
-        raise ValueError(f"softmax over axis {axis} of {rank} axes is not supported; only over the last of 1 to 3")
+    (axis,) = normalized((node.integer("axis", -1 if node.integer("opset", 13) >= 13 else 1),), rank)
+    if axis != (1 if rank == 4 else rank - 1):
+        raise ValueError(f"softmax over axis {axis} of {rank} axes is not supported; only over channels")
     return _output(state, node, Softmax(), [x], 3)
 
 
@@ -185,7 +185,7 @@ def qlinear_concat(state: Translation, node: Node) -> str:
     if not inputs:
         raise ValueError("no inputs")
     rank = len(state.shape(inputs[0]))
-    axis = node.integer("axis", 0) % rank
+    (axis,) = normalized((node.integer("axis", 0),), rank)
     return _output(state, node, Concat(CHANNELS_LAST_AXIS[axis] if rank == 4 else axis), inputs, 0)
 
 
@@ -227,11 +227,12 @@ def _check_channels(values: Quantization, channels: int) -> None:
         raise ValueError(f"{values.scale.size} weight scales for {channels} output channels")
 
 
-def _bias(state: Translation, node: Node, index: int, x: str, weights: Quantization) -> str:
+def _bias(state: Translation, node: Node, index: int, x: str, weights: Quantization, channels: int) -> str:
     """Add an int32 bias, whose scale is that of the products."""
     bias = state.constant(node, index)
-    if bias.array.dtype != np.int32 or bias.array.ndim != 1:
-        raise ValueError(f"bias {bias.name!r} is {bias.array.dtype} of shape {list(bias.array.shape)}, expected int32")
+    if bias.array.dtype != np.int32 or bias.array.shape != (channels,):
+        found = f"{bias.array.dtype} of shape {bias.array.shape}"
+        raise ValueError(f"bias {bias.name!r} is {found}, expected int32 of shape ({channels},)")
     made = state.builder.tensors[x].quantization
     if made is None:
         raise ValueError(f"input {x!r} has no quantisation")
