@@ -59,8 +59,9 @@ class ParamLayer:
             parameters = {int(key): value for key, _, value in (pair.partition("=") for pair in pairs)}
         except (IndexError, ValueError):
             raise ValueError("expected: operator name inputs outputs blobs... number=value...") from None
-        if min(inputs, outputs) < 0 or len(blobs) != inputs + outputs:
-            raise ValueError(f"{words[0]} names {len(blobs)} blobs, expected {inputs} + {outputs}")
+        named = [blob for blob in blobs if "=" not in blob]
+        if min(inputs, outputs) < 0 or len(named) != inputs + outputs:
+            raise ValueError(f"{words[0]} names {len(named)} blobs, expected {inputs} + {outputs}")
         return cls(words[0], words[1], tuple(blobs[:inputs]), tuple(blobs[inputs:]), parameters)
 
     def integer(self, number: int, default: int = 0) -> int:
