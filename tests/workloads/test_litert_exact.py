@@ -317,7 +317,34 @@ def batch_matmul_transposed(make):
     make.writer.operator("BATCH_MATMUL", [a, b], make.activation((batch, m, n)), "BatchMatMulOptions", AdjY=True)
 
 
+def residual_network(make):
+    """Convolution, depthwise, sum, pool, reshape, fully connected and softmax in one file."""
+    writer, unit = make.writer, {"StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1}
+    x = make.input((1, 9, 8, 4))
+    w = make.weights((4, 3, 3, 4), 0, per_channel=True)
+    y = make.activation((1, 9, 8, 4))
+    writer.operator("CONV_2D", [x, w, make.bias(x, w)], y, "Conv2DOptions", **unit, FusedActivationFunction=RELU)
+    w = make.weights((1, 3, 3, 4), 3, per_channel=True)
+    z = make.activation((1, 9, 8, 4))
+    writer.operator(
+        "DEPTHWISE_CONV_2D", [y, w, make.bias(y, w)], z, "DepthwiseConv2DOptions", **unit, DepthMultiplier=1
+    )
+    total = writer.operator("ADD", [x, z], make.activation((1, 9, 8, 4)), "AddOptions", FusedActivationFunction=RELU6)
+    pooled = make.twin(total, (1, 4, 4, 4))
+    window = {"StrideH": 2, "StrideW": 2, "FilterHeight": 2, "FilterWidth": 2, "Padding": VALID}
+    writer.operator("AVERAGE_POOL_2D", [total], pooled, "Pool2DOptions", **window)
+    shape = make.constant([1, 64])
+    flat = writer.operator("RESHAPE", [pooled, shape], make.twin(total, (1, 64)), "ReshapeOptions")
+    w = make.weights((10, 64), 0, per_channel=False)
+    logits = make.activation((1, 10))
+    writer.operator("FULLY_CONNECTED", [flat, w, make.bias(flat, w)], logits, "FullyConnectedOptions")
+    writer.operator(
+        "SOFTMAX", [logits], writer.tensor((1, 10), make.kind, 1 / 256, make.low), "SoftmaxOptions", Beta=1.0
+    )
+
+
 BUILDERS = {
+    "residual_network": residual_network,
     "conv2d": conv2d, "depthwise_conv2d": depthwise_conv2d, "fully_connected": fully_connected,
     "add": elementwise("ADD", "AddOptions"), "mul": elementwise("MUL", "MulOptions"),
     "average_pool2d": pool2d("AVERAGE_POOL_2D"), "max_pool2d": pool2d("MAX_POOL_2D"), "mean": mean,
