@@ -358,6 +358,9 @@ def _fast(code: Code, row: list[int], result: str, destination: Place, sources: 
         row[k.OPCODE] = {8: k.COPY_DOUBLES, 4: k.COPY_WORDS, 1: k.COPY_BYTES}[unit]
         row[k.LANES] = total // unit
         return sources
+    if opcode == k.COPY and first.step == 0 and row[k.LANES] > 1:
+        row[k.OPCODE] = k.BROADCAST
+        return sources
     opcode = k.MULTIPLY_ADD if opcode == k.MULTIPLY and held == result else opcode
     first_kind, second_kind = ([place.kind for place in sources] + ["", ""])[:2]
     fast = _FAST.get((opcode, result, held, first_kind, second_kind), 0)

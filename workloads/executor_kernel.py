@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workloads import executor_memory as memory
-from workloads.executor_floats import get_float, put_float, scale19
+from workloads.executor_floats import Float, Int, get_float, put_float, scale19
 from workloads.kernels.jit import kernel
 
 if TYPE_CHECKING:
     from workloads.tensor import Array
-
-Int = Any  # a numpy or plain integer
-Float = Any  # a numpy or plain float
 
 # Element types as numbers.
 S8, U8, S16, U16, S32, U32, S64, U64, F16, F32 = range(10)
@@ -26,8 +23,8 @@ S8, U8, S16, U16, S32, U32, S64, U64, F16, F32 = range(10)
     SHIFT_LEFT, SHIFT_RIGHT, SELECT, LESS_THAN, DIVIDE, CLZ, DOT, REDUCE_ADD, HORIZONTAL_ADD, PERMUTE,
     FLOAT, TO_FLOAT, TO_INTEGER, COPY_BLOCK, FILL_BLOCK, MATRIX_MULTIPLY, REQUANTIZE_BLOCK,
     COPY_BYTES, COPY_WORDS, COPY_DOUBLES, LOAD_BYTE, LOAD_BYTE_HELD, ADD_WORD_HELD, MULTIPLY_WORD_HELD, ADD_WORDS,
-    MULTIPLY_ADD_WORDS, MULTIPLY_ADD_HALVES, MULTIPLY_ADD_BYTES, DOT_HALVES, DOT_BYTES, EXTEND_BYTES,
-) = range(44)  # fmt: skip
+    MULTIPLY_ADD_WORDS, MULTIPLY_ADD_HALVES, MULTIPLY_ADD_BYTES, DOT_HALVES, DOT_BYTES, EXTEND_BYTES, BROADCAST,
+) = range(45)  # fmt: skip
 
 # Columns of the code.
 (
@@ -333,6 +330,10 @@ def _fast_vector(row: Int, opcode: Int, d: Int, a: Int, b: Int, c: Int) -> None:
                 d + 4 * i,
                 total + memory.read_u8(x + 2) * memory.read_s8(y + 2) + memory.read_u8(x + 3) * memory.read_s8(y + 3),
             )
+    elif opcode == BROADCAST:
+        held, value = _column(row, HELD), _wrap(_column(row, RESULT), _get(_column(row, TYPE_A), a))
+        for i in range(lanes):
+            _put(held, d + i * _column(row, STEP_D), value)
     else:  # EXTEND_BYTES
         for i in range(lanes):
             memory.write_16(d + 2 * i, memory.read_s8(a + i * step_a))
@@ -342,15 +343,7 @@ def _fast_vector(row: Int, opcode: Int, d: Int, a: Int, b: Int, c: Int) -> None:
 def _run(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run one micro-operation."""
     opcode, lanes = _column(row, OPCODE), _column(row, LANES)
-    if opcode < DOT:
-        _elementwise(row, d, a, b, c)
-    elif opcode < FLOAT:
-        _horizontal(row, d, a, b, c)
-    elif opcode < COPY_BLOCK:
-        _floating(row, d, a, b, c)
-    elif opcode < COPY_BYTES:
-        _block(row, d, a, b, c)
-    elif opcode == COPY_BYTES:
+    if opcode == COPY_BYTES:
         for i in range(lanes):
             memory.write_8(d + i, memory.read_s8(a + i))
     elif opcode == COPY_WORDS:
@@ -367,8 +360,16 @@ def _run(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
         memory.write_64(d, np.int64(np.int32(memory.read_s32(a) + memory.read_s32(b))))
     elif opcode == MULTIPLY_WORD_HELD:
         memory.write_64(d, np.int64(np.int32(memory.read_s32(a) * memory.read_s32(b))))
-    else:
+    elif opcode > MULTIPLY_WORD_HELD:
         _fast_vector(row, opcode, d, a, b, c)
+    elif opcode < DOT:
+        _elementwise(row, d, a, b, c)
+    elif opcode < FLOAT:
+        _horizontal(row, d, a, b, c)
+    elif opcode < COPY_BLOCK:
+        _floating(row, d, a, b, c)
+    else:
+        _block(row, d, a, b, c)
 
 
 @kernel
@@ -377,7 +378,7 @@ def interpret(rows: Int, code: Array, at: Array, increments: Array, counters: Ar
 
     ``rows`` is the address of ``code`` (rows, COLUMNS); END_LOOP rows hold target, trips, counter, first and last
     increment. ``at`` (rows, 4) holds the current addresses of destination and sources, moved by ``increments``
-    (row, operand, bytes per trip of its loop). ``counters`` holds the trips done per loop, ``executed`` the runs per row.
+    (row, operand, bytes per trip of its loop). ``counters`` holds trips done per loop, ``executed`` runs per row.
     """
     i = np.int64(0)
     while i < code.shape[0]:

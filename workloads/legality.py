@@ -112,6 +112,8 @@ def _span(meaning: Meaning, role: str, shape: tuple[int, ...], elements: int, si
             return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
         case "fill_block", "destination":
             return (shape[0] - 1) * shape[2] + shape[1] * size
+        case "requantize_block", "destination" | "source 0" if len(shape) >= 4:
+            return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
         case "matrix_multiply", _ if len(shape) >= 6:
             rows, row = {"source 0": (shape[0], shape[1]), "source 1": (shape[2], shape[1])}.get(
                 role, (shape[0], 4 * shape[2])
