@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workloads.errors import InputError, did_you_mean
-from workloads.readers.limits import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from workloads.graph import Graph
     from workloads.tensor import Array
@@ -37,15 +36,9 @@ def load_inputs(graph: Graph, path: str | Path) -> dict[str, Array]:
     InputError
         The file cannot be read, or its arrays do not fit the inputs; all faults at once.
     """
-    import io
-    import zipfile
+    from workloads.infer import read_inputs
 
-    data = read_file(Path(path))
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError, TypeError) as error:
-        raise InputError(path, [f"not an .npz file of arrays: {error}"]) from error
+    arrays = read_inputs(path)
     problems = input_problems(graph, arrays)
     if problems:
         raise InputError(path, problems)
