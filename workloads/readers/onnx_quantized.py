@@ -1,7 +1,7 @@
 """Quantised ONNX operators: the QOperator form, and quantise and dequantise nodes.
 
-Unsigned tensors become signed ones inside: the integers and zero points move by 128, the real numbers stay. Products,
-maxima and softmax are exact under that move; onnxruntime's float32 sums and averages may round a near tie the other way.
+Unsigned tensors become signed ones inside: the integers and zero points move by 128, the real numbers stay. Under that
+move products, maxima and softmax are exact; onnxruntime's float32 sums and averages may round a near tie otherwise.
 """
 
 from __future__ import annotations
