@@ -99,9 +99,11 @@ def write_outputs(path: str | Path, arrays: Mapping[str, Array]) -> None:
     Raises
     ------
     InputError
-        The folder does not exist or cannot be written.
+        The folder does not exist or cannot be written, or the path is a device, a pipe or a folder.
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():  # replacing a device file would break the machine
+        raise InputError(path, ["exists and is no regular file; name an .npz file to write"])
     try:
         temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:

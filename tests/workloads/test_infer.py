@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 
 import numpy as np
@@ -157,3 +158,20 @@ def test_flipped_bytes_of_an_archive_never_raise_anything_else(flips, tmp_path):
     except InputError:
         return
     assert all(isinstance(array, np.ndarray) for array in found.values())
+
+
+def test_a_device_file_is_never_replaced_by_the_outputs(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="no regular file"):
+        write_outputs(pipe, {"y": np.zeros(1, np.int8)})
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_link_keeps_pointing_to_the_file_that_is_written(tmp_path):
+    link = tmp_path / "link.npz"
+    link.symlink_to(tmp_path / "real.npz")
+    write_outputs(link, {"y": np.ones(1, np.int8)})
+    assert link.is_symlink()
+    assert np.load(tmp_path / "real.npz")["y"].tolist() == [1]
