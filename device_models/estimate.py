@@ -64,7 +64,7 @@ def estimate(
     """
     chosen = load_device(device) if isinstance(device, str) else device
     frequency = chosen.frequency_hz if frequency_hz is None else frequency_hz
-    if problems := _option_problems(chosen, runtime, precision, batch, threads, frequency):
+    if problems := option_problems(chosen, runtime, precision, batch, threads, frequency):
         raise InputError(chosen.name, problems)
     prepared = _prepared(graph, precision, batch)
     setting = Setting(chosen, threads, frequency)
@@ -86,7 +86,7 @@ def estimate(
     )
 
 
-def _option_problems(
+def option_problems(
     device: Device, runtime: str, precision: str, batch: int, threads: int, frequency_hz: float
 ) -> list[str]:
     """Return a line per option that the device or presage cannot do."""

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from simulator import arrivals, profiles
 from simulator.metrics import metric_faults, parse_stated
+from simulator.names import read_chip
 from simulator.policy import bind
 from workloads.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from device_models.device import Device as Chip
     from simulator.inheritance import Nodes
     from simulator.schema import Claim, Document, Expect, Machine, Sections
-    from workloads.graph import Graph
 
 MOST_REQUESTS, MOST_IN_ALL_RUNS, MOST_SPELLS = 1_000_000, 3_000_000, 100_000
-
-
-def read_model(name: str, folder: Path) -> Graph:
-    """Return the network of a built-in name, or of a path beside the scenario."""
-    from workloads.readers.load import load
-
-    is_path = "/" in name or Path(name.partition("#")[0]).suffix != ""
-    return load(str(folder / name) if is_path else name)
-
-
-def read_chip(name: str, folder: Path) -> Chip:
-    """Return a device of the catalogue, or of a path beside the scenario."""
-    from device_models.device import load_device
-
-    return load_device(str(folder / name) if name.endswith(".toml") else name)
 
 
 def _tried(where: str, read: Callable[[], Any]) -> list[str]:
@@ -48,12 +32,9 @@ def _tried(where: str, read: Callable[[], Any]) -> list[str]:
 def node_faults(name: str, node: Sections, folder: Path, duration_s: float) -> list[str]:
     """Return what is wrong with a node although each of its tables is well formed."""
     work, link = node.workload, node.link
-    faults = _tried("workload.model", lambda: read_model(work.model, folder))
-    faults += _machine_faults("device", node.device, folder)
+    faults = _machine_faults("device", node.device, folder)
     if node.cloud is not None:
         faults += _machine_faults("cloud", node.cloud, folder)
-    if link is not None:
-        faults += _tried("link.profile", lambda: profiles.load_link(link.profile, folder))
     if work.arrivals.file is not None:
         file = work.arrivals.file
         faults += _tried("workload.arrivals.file", lambda: arrivals.read_trace(folder / file))
@@ -81,8 +62,12 @@ def total_faults(runs: Sequence[tuple[Nodes, float]], document: Document | None)
 
 
 def _machine_faults(section: str, machine: Machine, folder: Path) -> list[str]:
-    faults = _tried(f"{section}.chip", lambda: read_chip(machine.chip, folder))
-    return faults + _tried(f"{section}.grid", lambda: profiles.load_grid(machine.grid, folder))
+    from device_models.estimate import option_problems
+
+    chip = read_chip(machine.chip, folder)
+    frequency_hz = chip.frequency_hz if machine.frequency_hz is None else machine.frequency_hz
+    problems = option_problems(chip, machine.runtime, machine.precision, 1, machine.threads, frequency_hz)
+    return [f"{section}.{problem}" for problem in problems]
 
 
 def _policy_faults(node: Sections, folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from simulator.schema import Document, Sections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from simulator.schema import Cloud
 
@@ -18,7 +19,7 @@ SECTIONS = ("workload", "device", "link", "offload")
 Nodes = tuple[tuple[str, "Sections"], ...]
 
 
-def read_tables(table: Mapping[str, Any]) -> tuple[Document | None, Nodes, Cloud | None, list[str]]:
+def read_tables(table: Mapping[str, Any], folder: Path) -> tuple[Document | None, Nodes, Cloud | None, list[str]]:
     """Return the file's own keys, its nodes, its cloud, and every fault of the schema."""
     document, faults = None, []
     try:
@@ -28,7 +29,7 @@ def read_tables(table: Mapping[str, Any]) -> tuple[Document | None, Nodes, Cloud
     nodes: list[tuple[str, Sections]] = []
     cloud = None
     for name, own in _nodes(table):
-        sections, found = _sections(table, name, own)
+        sections, found = _sections(table, name, own, folder)
         faults += [fault for fault in found if fault not in faults]
         if sections is not None:
             nodes.append((name, sections))
@@ -46,7 +47,9 @@ def _nodes(table: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     return [(row["name"], row) for row in rows if isinstance(row, dict) and isinstance(row.get("name"), str)]
 
 
-def _sections(table: Mapping[str, Any], name: str, own: Mapping[str, Any]) -> tuple[Sections | None, list[str]]:
+def _sections(
+    table: Mapping[str, Any], name: str, own: Mapping[str, Any], folder: Path
+) -> tuple[Sections | None, list[str]]:
     """Return one node after inheritance, or its faults, each placed where its key is written."""
     merged = {}
     for section in SECTIONS:
@@ -58,7 +61,7 @@ def _sections(table: Mapping[str, Any], name: str, own: Mapping[str, Any]) -> tu
     if "cloud" in table:
         merged["cloud"] = table["cloud"]
     try:
-        return Sections.model_validate(merged), []
+        return Sections.model_validate(merged, context={"folder": folder}), []
     except ValidationError as error:
         return None, [_placed(fault, name, own) for fault in faults_of(error, Sections)]
 

@@ -144,7 +144,7 @@ def _read_point(
 ) -> tuple[Document | None, Point | None, list[str]]:
     """Return one point of the comparison, checked, with its faults."""
     changed, faults = with_settings(table, settings)
-    document, nodes, cloud, found = read_tables(changed)
+    document, nodes, cloud, found = read_tables(changed, folder)
     faults += found
     duration_s = document.duration_s if document is not None else 0.0
     for name, sections in nodes:

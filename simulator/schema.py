@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from device_models.quantities import BitsPerSecond, Bytes, Hertz, Joules, PerSecond, Ratio, Seconds, Watts
+from simulator.names import ChipName, GridName, LinkName, ModelName, PolicyName, Text  # noqa: TC001 - pydantic reads them
 
 Count = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 Duration = Annotated[Seconds, Field(gt=0)]
 Share = Annotated[Ratio, Field(gt=0)]
-# Control characters have no place in names, paths and sources.
-Text = Annotated[str, Field(strict=True, pattern=r"^[^\x00-\x1f]+$")]
 
 
 def _stated(raw: object) -> object:
@@ -69,7 +68,7 @@ class Arrivals(Table):
 class Workload(Table):
     """What arrives: a model to run, when, how soon, and what may leave the device."""
 
-    model: Text
+    model: ModelName
     arrivals: Arrivals
     deadline_s: Duration | None = Field(None, alias="deadline")
     privacy: Literal["none", "regions", "all"] = "none"
@@ -105,12 +104,12 @@ class Battery(Table):
 class Machine(Table):
     """A chip with the kernel library that runs the model on it."""
 
-    chip: Text
+    chip: ChipName
     runtime: Text = "generated"
     precision: Text = "int8"
     threads: Count = 1
     frequency_hz: Annotated[Hertz, Field(gt=0)] | None = Field(None, alias="frequency")
-    grid: Text
+    grid: GridName
 
 
 class Device(Machine):
@@ -166,7 +165,7 @@ class Weak(Spell):
 class Link(Table):
     """The way between them; rates and round trip override the profile's."""
 
-    profile: Text
+    profile: LinkName
     up_bps: Annotated[BitsPerSecond, Field(gt=0)] | None = Field(None, alias="up")
     down_bps: Annotated[BitsPerSecond, Field(gt=0)] | None = Field(None, alias="down")
     round_trip_s: Seconds | None = Field(None, alias="round_trip")
@@ -180,7 +179,7 @@ class Offload(Table):
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
-    policy: Text = "local"
+    policy: PolicyName = "local"
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from reports.record import LayerRow, ModelRow
-from simulator.checks import read_chip, read_model
+from simulator.names import read_chip, read_model
 from simulator.service import Service
 from workloads.errors import InputError
 

@@ -255,9 +255,9 @@ def test_what_a_machine_cannot_do_is_said_before_anything_runs():
     with pytest.raises(InputError) as caught:
         play(wrong)
     text = "\n".join(caught.value.problems)
-    assert "node device, device: frequency" in text
-    assert "node device, cloud: threads" in text
-    assert "node device, cloud: precision" in text
+    assert "device.frequency: 9000 MHz" in text
+    assert "cloud.threads: 999" in text
+    assert "cloud.precision: no 'int3'" in text
 
 
 def test_progress_counts_to_the_end():

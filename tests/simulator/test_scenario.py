@@ -56,7 +56,7 @@ privacy = "regions"                       # what may leave the device
 
 [device]                                  # where it may run, at hand
 chip = "ascend310b1"
-runtime = "cann"
+runtime = "generated"
 battery = { capacity = "18 Wh", state_of_charge = 0.9, cutoff = 0.05 }
 grid = "china-2023"
 
