@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -94,9 +95,14 @@ def run(
     from simulator.scenario import load_scenario
 
     loaded = load_scenario(scenario, seed=seed)
-    with _progress(format) as progress:
-        record = run_scenario(loaded, progress=progress)
-    folder = store.write(record, output / scenario.stem)
+    _check_folder(output / scenario.stem)
+    try:
+        with _progress(format) as progress:
+            record = run_scenario(loaded, progress=progress)
+        folder = store.write(record, output / scenario.stem)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; what had finished before is intact.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if format is Format.JSON:
         typer.echo((folder / "record.json").read_text(encoding="utf-8"))
     else:
@@ -161,6 +167,36 @@ def infer(
 
 
 @app.command()
+def quantize(
+    model: Annotated[str, typer.Argument(help="A float .onnx or .tflite model, or a built-in name.")],
+    output: Annotated[Path, typer.Argument(help="The quantised .onnx file to write.")],
+    calibration: Annotated[
+        Path | None, typer.Option(help="An .npz of sample inputs; without it, seeded normal numbers.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="How ranges are picked: min-max or percentile.")] = "min-max",
+    percentile: Annotated[float, typer.Option(help="The share of values kept by --method percentile, in per cent.")] = (
+        99.99
+    ),
+    form: Annotated[str, typer.Option(help="qoperator or qdq.")] = "qoperator",
+    size: SizeOption = None,
+) -> None:
+    """Quantise a float model to int8 and write it as ONNX."""
+    from simulator.quantize import quantize_file
+
+    typer.echo(
+        quantize_file(
+            model,
+            output,
+            calibration=calibration,
+            method=method,
+            percentile=percentile,
+            form=form,
+            sizes=_sizes(size),
+        )
+    )
+
+
+@app.command()
 def devices(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="A device's name or file.")] = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)
@@ -205,7 +241,9 @@ def report(
     from reports import store, text
 
     record = store.read(path)
-    folder = store.write(record, output or (path if path.is_dir() else path.parent))
+    target = output or (path if path.is_dir() else path.parent)
+    _check_folder(target)
+    folder = store.write(record, target)
     text.render(record, _console())
     typer.echo(f"\nReport: {folder / 'report.html'}")
 
@@ -252,6 +290,15 @@ class _Bar:
             self._bar.update(self._task, completed=done, total=total, description=what)
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made, before hours of work are spent on what goes there."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError("--output", [f"{existing} is a file; expected a folder"])
+    if not os.access(existing, os.W_OK):
+        raise InputError("--output", [f"{existing} cannot be written; choose another folder"])
+
+
 def _wrong_input() -> tuple[type[ValueError], ...]:
     """Return the errors that mean wrong input; the record's own is known only once reports is loaded."""
     store = sys.modules.get("reports.store")
@@ -262,9 +309,6 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 fine, 1 an expectation failed, 2 wrong input."""
     try:
         app(arguments)
-    except KeyboardInterrupt:
-        typer.echo("Interrupted; what had finished before is intact.", err=True)
-        sys.exit(INTERRUPTED)
     except ValueError as error:
         if not isinstance(error, _wrong_input()):
             raise

@@ -41,13 +41,16 @@ def infer_file(
         raise InputError("infer", ["--profile and --programs exclude each other: a device's Programs fix the profile"])
     graph = load(model, sizes=sizes)
     arrays = infer.read_inputs(inputs)
-    if programs is None:
-        results = infer.infer(graph, arrays, profile=profile)
-        how = f"profile {profile}" if profile else f"{graph.arithmetic} arithmetic"
-    else:
-        device = load_device(programs)
-        results = infer.infer_programs(graph, arrays, device.core.isa())
-        how = f"Programs generated for {device.name}"
+    try:
+        if programs is None:
+            results = infer.infer(graph, arrays, profile=profile)
+            how = f"profile {profile}" if profile else f"{graph.arithmetic} arithmetic"
+        else:
+            device = load_device(programs)
+            results = infer.infer_programs(graph, arrays, device.core.isa())
+            how = f"Programs generated for {device.name}"
+    except InputError as error:
+        raise InputError(inputs if error.path == "inputs" else error.path, error.problems) from None
     infer.write_outputs(output, results)
     for name, array in results.items():
         yield f"{name}: {array.dtype} {'x'.join(map(str, array.shape))}"

@@ -153,3 +153,85 @@ def test_help_imports_nothing_heavy():
         "print([m for m in ('numpy', 'numba', 'pandas', 'onnx', 'pint') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_built_in_network_is_quantised_and_runs_as_integers(presage, tmp_path):
+    generator = np.random.default_rng(3)
+    np.savez(tmp_path / "samples.npz", spectrogram=generator.standard_normal((4, 640), np.float32))
+    model = tmp_path / "autoencoder.onnx"
+    status, out, _ = presage("quantize", "fc_autoencoder", model, "--calibration", tmp_path / "samples.npz")
+    assert status == 0
+    assert "int8" in out
+    np.savez(tmp_path / "in.npz", spectrogram=generator.integers(-128, 128, (1, 640), np.int8))
+    status, out, _ = presage("infer", model, tmp_path / "in.npz", "--output", tmp_path / "out.npz")
+    assert status == 0
+    assert "onnxruntime arithmetic" in out
+    assert next(iter(np.load(tmp_path / "out.npz").values())).dtype == np.int8
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        (["--method", "median"], "median"),
+        (["--form", "qoperato"], "did you mean 'qoperator'?"),
+        (["--calibration", "nowhere.npz"], "nowhere.npz"),
+        (["--percentile", "3"], "3"),
+    ],
+)
+def test_a_wrong_quantisation_is_refused_and_writes_nothing(presage, tmp_path, options, fault):
+    status, _, err = presage("quantize", "fc_autoencoder", tmp_path / "model.onnx", *options)
+    assert status == 2
+    assert fault in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_cannot_go_where_a_file_is(presage, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    scenario = ROOT / "scenarios" / "village_clinic.toml"
+    status, _, err = presage("run", scenario, "--output", tmp_path / "file")
+    assert status == 2
+    assert "is a file; expected a folder" in err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_run_that_is_interrupted_leaves_the_finished_one_intact(presage, tmp_path, monkeypatch):
+    scenario = ROOT / "scenarios" / "village_clinic.toml"
+    assert presage("run", scenario, "--output", tmp_path)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "village_clinic").iterdir()}
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("reports.html.render", interrupted)
+    status, _, err = presage("run", scenario, "--output", tmp_path, "--seed", "8")
+    assert status == 130
+    assert "intact" in err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "village_clinic").iterdir()} == before
+
+
+def test_a_violated_expectation_is_exit_status_one(presage, tmp_path):
+    text = (ROOT / "scenarios" / "village_clinic.toml").read_text(encoding="utf-8")
+    (tmp_path / "strict.toml").write_text(text.replace('at_most = "200 ms"', 'at_most = "1 us"'), encoding="utf-8")
+    status, out, _ = presage("run", tmp_path / "strict.toml", "--output", tmp_path / "out")
+    assert status == 1
+    assert "violated" in out
+
+
+def test_a_finished_run_is_rendered_again_and_compared(presage, tmp_path):
+    scenario = ROOT / "scenarios" / "village_clinic.toml"
+    presage("run", scenario, "--output", tmp_path)
+    run = tmp_path / "village_clinic"
+    page = (run / "report.html").read_bytes()
+    (run / "report.html").unlink()
+    assert presage("report", run)[0] == 0
+    assert (run / "report.html").read_bytes() == page
+    status, out, _ = presage("compare", run, run)
+    assert status == 0
+    assert "phone" in out
+
+
+def test_a_record_that_is_none_is_refused(presage, tmp_path):
+    (tmp_path / "record.json").write_text("{}")
+    status, _, err = presage("report", tmp_path)
+    assert status == 2
+    assert "Traceback" not in err

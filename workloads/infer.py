@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import tokenize
 import zipfile
@@ -15,6 +14,7 @@ import numpy as np
 from workloads.arithmetic import PROFILES
 from workloads.errors import InputError, did_you_mean
 from workloads.execute import plan, run
+from workloads.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -101,22 +101,10 @@ def write_outputs(path: str | Path, arrays: Mapping[str, Array]) -> None:
     InputError
         The folder does not exist or cannot be written, or the path is a device, a pipe or a folder.
     """
-    path = Path(path).resolve()
-    if path.exists() and not path.is_file():  # replacing a device file would break the machine
-        raise InputError(path, ["exists and is no regular file; name an .npz file to write"])
-    try:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with zipfile.ZipFile(temporary, "w") as archive:
-                for name, array in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InputError(path, [f"cannot be written: {error.strerror or error}"]) from error
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _repeats(graph: Graph, inputs: Mapping[str, Array]) -> int:

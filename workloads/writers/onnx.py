@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workloads.errors import InputError, did_you_mean
+from workloads.files import replacing
 from workloads.operators import BatchNorm, Unmodelled
 from workloads.writers.onnx_layers import write_layer
 from workloads.writers.onnx_state import Writing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from workloads.graph import Graph
 
 FORMS = ("float", "qdq", "qoperator")
@@ -19,8 +21,10 @@ IR_VERSION = 8
 
 
 def write(graph: Graph, path: str | Path, form: str | None = None) -> None:
-    """Write ``encode(graph, form)`` to a file."""
-    Path(path).write_bytes(encode(graph, form))
+    """Write ``encode(graph, form)`` to a file, whole or not at all."""
+    model = encode(graph, form)
+    with replacing(path) as file:
+        file.write(model)
 
 
 def encode(graph: Graph, form: str | None = None) -> bytes:
