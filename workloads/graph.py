@@ -6,7 +6,17 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from workloads.operators import Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Operator, operator_name
+from workloads.operators import (
+    Conv2d,
+    DepthwiseConv2d,
+    FullyConnected,
+    Lstm,
+    MatMul,
+    Operator,
+    Svdf,
+    TransposedConv2d,
+    operator_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,6 +79,14 @@ def layer_macs(graph: Graph, layer: Layer) -> int:
     match layer.operator:
         case Conv2d():
             return outputs.elements * math.prod(graph[layer.inputs[1]].shape[1:])
+        case TransposedConv2d():
+            return graph[layer.inputs[0]].elements * math.prod(graph[layer.inputs[1]].shape[:3])
+        case Svdf():
+            weights = sum(graph[name].elements for name in layer.inputs[1:3])
+            return outputs.shape[0] * weights
+        case Lstm():
+            weights = sum(graph[name].elements for name in layer.inputs[1:9])
+            return math.prod(outputs.shape[:2]) * weights
         case DepthwiseConv2d():
             return outputs.elements * math.prod(graph[layer.inputs[1]].shape[1:3])
         case FullyConnected():

@@ -18,14 +18,54 @@ from workloads.operators import (
     DepthwiseConv2d,
     FullyConnected,
     MatMul,
+    Maximum,
+    Minimum,
     Mul,
     Pool2d,
+    Sub,
+    Svdf,
+    TransposedConv2d,
 )
 
 if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
     from workloads.operators import Operator
     from workloads.tensor import Array, Quantization, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Fixed-point factors: real = multiplier * 2**(shift - 31); int32 arrays, one per output channel or one in all."""
+
+    multipliers: Array
+    shifts: Array
+
+    @property
+    def scales(self) -> Array:
+        """The real factors they stand for, float64."""
+        return np.ldexp(self.multipliers.astype(np.float64), self.shifts.astype(np.int64) - 31)
+
+
+@dataclass(frozen=True, eq=False)
+class Stated:
+    """Integer constants that a target states outright, used in the place of those that follow from the scales.
+
+    Parameters
+    ----------
+    output
+        From accumulator to output.
+    inputs
+        One per input: of a sum, before it; of softmax, to the fixed-point exponent.
+    left_shift
+        Of both inputs of a sum or difference, before their factors.
+    smallest
+        The smallest difference to the row maximum that still counts in a softmax.
+    """
+
+    output: Factors | None = None
+    inputs: tuple[Factors, ...] = ()
+    left_shift: int | None = None
+    smallest: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +92,10 @@ class Operands:
         float64, real factors from accumulator to output, where a runtime does not compute them in float64; else None.
     dtype
         Of the output.
+    wide
+        Sums in 64 bits and the multiplier reduced to 16: 16-bit activations with a 64-bit bias.
+    stated
+        Constants that a target states as integers; None where they follow from the scales.
     """
 
     input_scales: tuple[float, ...]
@@ -66,6 +110,8 @@ class Operands:
     bias: Array | None = None
     scales: Array | None = None
     dtype: str = "int8"
+    wide: bool = False
+    stated: Stated | None = None
 
 
 def operands(graph: Graph, layer: Layer) -> Operands:
@@ -84,20 +130,29 @@ def operands(graph: Graph, layer: Layer) -> Operands:
     constants = Operands(
         tuple(scale for scale, _ in pairs), tuple(zero_point for _, zero_point in pairs),
         output_scale, output_zero_point, low, high, weight_scales=np.empty(0), dtype=output.dtype,
-        scales=_float32_product(graph, layer),
+        scales=_float32_product(graph, layer), wide=_is_wide(graph, layer),
     )  # fmt: skip
     return constants if not has_weights(layer.operator) else _with_weights(constants, graph, layer)
 
 
+def _is_wide(graph: Graph, layer: Layer) -> bool:
+    """Whether sums are kept in 64 bits: products of 16-bit activations, unless their bias has 32 bits."""
+    if graph[layer.inputs[0]].dtype != "int16":
+        return False
+    if not has_weights(layer.operator):
+        return isinstance(layer.operator, MatMul)
+    return len(layer.inputs) < 3 or graph[layer.inputs[2]].dtype == "int64"
+
+
 def has_weights(operator: Operator) -> bool:
     """Whether the second input holds weights, and the third the bias."""
-    return isinstance(operator, Conv2d | DepthwiseConv2d | FullyConnected)
+    return isinstance(operator, Conv2d | TransposedConv2d | DepthwiseConv2d | FullyConnected)
 
 
 def activation_count(layer: Layer) -> int:
     """Return how many leading inputs of a layer are values (the others are weights, bias or parameters)."""
     match layer.operator:
-        case Add() | Mul() | MatMul():
+        case Add() | Sub() | Mul() | MatMul() | Minimum() | Maximum():
             return 2
         case Concat():
             return len(layer.inputs)
@@ -107,8 +162,10 @@ def activation_count(layer: Layer) -> int:
 def clamp_of(operator: Operator) -> Clamp:
     """Return the bounds on an operator's real output."""
     match operator:
-        case Conv2d() | DepthwiseConv2d() | FullyConnected() | Add() | Mul() | Pool2d():
+        case Conv2d() | TransposedConv2d() | DepthwiseConv2d() | FullyConnected() | Add() | Sub() | Mul() | Pool2d():
             return operator.activation
+        case Svdf(activation=clamp):
+            return clamp
         case Activation(clamp=clamp):
             return clamp
     return NO_CLAMP

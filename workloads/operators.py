@@ -32,6 +32,19 @@ class Conv2d:
 
 
 @dataclass(frozen=True)
+class TransposedConv2d:
+    """Transposed convolution: x (N,H,W,C), weights (O,KH,KW,C), bias (O,); the full output is cropped to ``size``.
+
+    Input (y, x) adds its products to the outputs from (y * stride - top, x * stride - left) on, ``crop`` = (top, left).
+    """
+
+    size: Pair
+    stride: Pair = (1, 1)
+    crop: Pair = (0, 0)
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
 class DepthwiseConv2d:
     """Depthwise convolution: x (N,H,W,C), weights (1,KH,KW,C*multiplier); output o reads input o // multiplier."""
 
@@ -59,6 +72,23 @@ class Add:
     """Elementwise sum with numpy broadcasting."""
 
     activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class Sub:
+    """Elementwise difference, first minus second, with numpy broadcasting."""
+
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class Minimum:
+    """Elementwise minimum with numpy broadcasting."""
+
+
+@dataclass(frozen=True)
+class Maximum:
+    """Elementwise maximum with numpy broadcasting."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +123,77 @@ class Activation:
     """A clamp that stands alone (ReLU, ReLU6, clip)."""
 
     clamp: Clamp
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """The logistic function 1 / (1 + exp(-x))."""
+
+
+@dataclass(frozen=True)
+class Tanh:
+    """The hyperbolic tangent."""
+
+
+@dataclass(frozen=True)
+class HardSwish:
+    """x * clamp(x + 3, 0, 6) / 6."""
+
+
+@dataclass(frozen=True)
+class Gelu:
+    """x * (1 + erf(x / sqrt(2))) / 2, or its approximation by a hyperbolic tangent."""
+
+    approximate: bool = False
+
+
+@dataclass(frozen=True)
+class Resize2d:
+    """Resize (N,H,W,C) images to ``size`` (height, width); ``kind`` is "nearest" or "bilinear".
+
+    ``align_corners`` and ``half_pixel_centers`` have TensorFlow's meaning.
+    """
+
+    kind: str
+    size: Pair
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Normalise over the last axis: inputs (x, scale, shift); scale and shift (C,) are real-valued constants."""
+
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class Svdf:
+    """One step of a rank-``rank`` filter over time: inputs (x, feature weights, time weights, bias?).
+
+    x (batch, in), feature weights (F, in), time weights (F, T), bias (F / rank,), output (batch, F / rank). The state
+    (batch, F, T) is kept between runs; ``state_scale`` is its real scale.
+    """
+
+    rank: int = 1
+    state_scale: float = 1.0
+    state_dtype: str = "int16"
+    activation: Clamp = NO_CLAMP
+
+
+@dataclass(frozen=True)
+class Lstm:
+    """A long short-term memory layer over a sequence, without peephole, projection or normalisation.
+
+    Inputs: x, then input weights (H, in) of the gates input, forget, cell, output, then hidden weights (H, H) of the
+    same gates, then their biases (H,). x is (time, batch, in) if ``time_major``, else (batch, time, in); the output has
+    H in the place of in. The state starts at zero. ``cell_scale`` is the real scale of the 16-bit cell state, a power
+    of two; ``cell_clip`` bounds the real cell state, 0 means no bound.
+    """
+
+    time_major: bool = False
+    cell_scale: float = 2.0**-11
+    cell_clip: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -154,7 +255,8 @@ class Unmodelled:
 
 
 Operator = (
-    Conv2d | DepthwiseConv2d | FullyConnected | MatMul | Add | Mul | Pool2d | Mean | Activation | Softmax
+    Conv2d | TransposedConv2d | DepthwiseConv2d | FullyConnected | MatMul | Add | Sub | Mul | Minimum | Maximum
+    | Pool2d | Mean | Activation | Logistic | Tanh | HardSwish | Gelu | Softmax | LayerNorm | Resize2d | Svdf | Lstm
     | Reshape | Transpose | Pad | Concat | BatchNorm | Quantize | Dequantize | Unmodelled
 )  # fmt: skip
 
@@ -162,7 +264,9 @@ _NAMES: dict[type, str] = {
     Conv2d: "conv2d", DepthwiseConv2d: "depthwise_conv2d", FullyConnected: "fully_connected", MatMul: "matmul",
     Add: "add", Mul: "mul", Mean: "mean", Activation: "activation", Softmax: "softmax", Reshape: "reshape",
     Transpose: "transpose", Pad: "pad", Concat: "concat", BatchNorm: "batch_norm", Quantize: "quantize",
-    Dequantize: "dequantize",
+    Dequantize: "dequantize", TransposedConv2d: "transposed_conv2d", Sub: "sub", Minimum: "minimum", Maximum: "maximum",
+    Logistic: "logistic", Tanh: "tanh", HardSwish: "hard_swish", Gelu: "gelu", LayerNorm: "layer_norm", Svdf: "svdf",
+    Lstm: "lstm",
 }  # fmt: skip
 
 
@@ -171,6 +275,8 @@ def operator_name(operator: Operator) -> str:
     match operator:
         case Pool2d(kind=kind):
             return f"{kind}_pool2d"
+        case Resize2d(kind=kind):
+            return f"{kind}_resize2d"
         case Unmodelled(original=original):
             return original.lower()
     return _NAMES[type(operator)]

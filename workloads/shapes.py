@@ -14,8 +14,15 @@ from workloads.operators import (
     DepthwiseConv2d,
     Dequantize,
     FullyConnected,
+    Gelu,
+    HardSwish,
+    LayerNorm,
+    Logistic,
+    Lstm,
     MatMul,
+    Maximum,
     Mean,
+    Minimum,
     Mul,
     Operator,
     Pad,
@@ -23,8 +30,13 @@ from workloads.operators import (
     Pair,
     Pool2d,
     Quantize,
+    Resize2d,
     Softmax,
+    Sub,
+    Svdf,
+    Tanh,
     Transpose,
+    TransposedConv2d,
     operator_name,
 )
 
@@ -32,6 +44,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 Shape = tuple[int, ...]
+
+_SAME_SHAPE = (Activation, Softmax, BatchNorm, Quantize, Dequantize, Logistic, Tanh, HardSwish, Gelu)
 
 
 def infer(operator: Operator, shapes: Sequence[Shape]) -> Shape:
@@ -42,19 +56,43 @@ def infer(operator: Operator, shapes: Sequence[Shape]) -> Shape:
     ValueError
         The inputs do not fit the operator or each other; the message says how.
     """
+    for family in (_product, _rearranged):
+        if (found := family(operator, shapes)) is not None:
+            return found
+    if isinstance(operator, _SAME_SHAPE):
+        return shapes[0]
+    raise ValueError(f"the output shape of {operator_name(operator)!r} does not follow from its inputs")
+
+
+def _product(operator: Operator, shapes: Sequence[Shape]) -> Shape | None:
+    """Output shape of an operator with weights, windows or two activations; None for the others."""
     match operator:
         case Conv2d() | DepthwiseConv2d():
             return _convolution(operator, shapes[0], shapes[1])
+        case TransposedConv2d():
+            return _transposed(operator, shapes[0], shapes[1])
         case FullyConnected():
             return _fully_connected(shapes[0], shapes[1])
         case MatMul():
             return _matmul(shapes[0], shapes[1])
-        case Add() | Mul():
+        case Svdf(rank=rank):
+            return _svdf(shapes, rank)
+        case Lstm():
+            return _lstm(shapes)
+        case Add() | Sub() | Mul() | Minimum() | Maximum():
             return _broadcast(shapes[0], shapes[1])
         case Pool2d(kernel=kernel, stride=stride, padding=padding):
             batch, height, width, channels = _image(shapes[0], operator)
             rows, columns = windows((height, width), kernel, stride, padding, (1, 1))
             return (batch, rows, columns, channels)
+        case LayerNorm():
+            return _normalized(shapes)
+    return None
+
+
+def _rearranged(operator: Operator, shapes: Sequence[Shape]) -> Shape | None:
+    """Output shape of an operator that reduces, moves or repeats elements; None for the others."""
+    match operator:
         case Mean(axes=axes, keep_dims=keep_dims):
             return _mean(shapes[0], axes, keep_dims)
         case Transpose(permutation=permutation):
@@ -67,9 +105,12 @@ def infer(operator: Operator, shapes: Sequence[Shape]) -> Shape:
             return tuple(extent + sum(pair) for extent, pair in zip(shapes[0], amounts, strict=True))
         case Concat(axis=axis):
             return _concat(shapes, axis)
-        case Activation() | Softmax() | BatchNorm() | Quantize() | Dequantize():
-            return shapes[0]
-    raise ValueError(f"the output shape of {operator_name(operator)!r} does not follow from its inputs")
+        case Resize2d(size=size):
+            if min(size) < 1:
+                raise ValueError(f"an image of {size} pixels does not exist")
+            batch, _, _, channels = _image(shapes[0], operator)
+            return (batch, *size, channels)
+    return None
 
 
 def windows(image: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Pair:
@@ -110,6 +151,43 @@ def _convolution(operator: Conv2d | DepthwiseConv2d, x: Shape, weights: Shape) -
     if found != expected:
         raise ValueError(f"{operator_name(operator)} weights {weights} do not fit an input of shape {x}")
     return (batch, rows, columns, channels_out)
+
+
+def _normalized(shapes: Sequence[Shape]) -> Shape:
+    """Output shape of a layer normalisation."""
+    if not shapes[0] or any(shape != shapes[0][-1:] for shape in shapes[1:3]):
+        raise ValueError(f"scale and shift {shapes[1:3]} do not fit the last axis of {shapes[0]}")
+    return shapes[0]
+
+
+def _transposed(operator: TransposedConv2d, x: Shape, weights: Shape) -> Shape:
+    """Output shape of a transposed convolution."""
+    size = operator.size
+    batch, _, _, channels = _image(x, operator)
+    if len(weights) != 4 or weights[3] != channels:
+        raise ValueError(f"transposed_conv2d weights {weights} do not fit an input of shape {x}")
+    if min(*size, *operator.stride) < 1 or min(operator.crop) < 0:
+        raise ValueError(f"size {size}, stride {operator.stride}, crop {operator.crop}: expected at least 1, 1 and 0")
+    return (batch, *size, weights[0])
+
+
+def _svdf(shapes: Sequence[Shape], rank: int) -> Shape:
+    """Output shape of a filter over time."""
+    x, feature, time = shapes[:3]
+    fits = len(x) == len(feature) == len(time) == 2 and x[1] == feature[1] and feature[0] == time[0] and min(time) > 0
+    if not fits or rank < 1 or feature[0] % rank:
+        raise ValueError(f"svdf weights {feature} and {time} of rank {rank} do not fit an input of shape {x}")
+    return (x[0], feature[0] // rank)
+
+
+def _lstm(shapes: Sequence[Shape]) -> Shape:
+    """Output shape of a long short-term memory layer."""
+    x, gates, hidden, biases = shapes[0], shapes[1:5], shapes[5:9], shapes[9:13]
+    units = gates[0][0]
+    fits = len(x) == 3 and set(gates) == {(units, x[2])} and set(hidden) == {(units, units)}
+    if not fits or (biases and set(biases) != {(units,)}):
+        raise ValueError(f"lstm weights {gates} and {hidden}, biases {biases}, do not fit an input of shape {x}")
+    return (*x[:2], units)
 
 
 def _fully_connected(x: Shape, weights: Shape) -> Shape:

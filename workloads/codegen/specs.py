@@ -147,6 +147,8 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
         No kernel is known for the operator; the message names it.
     """
     x, y = graph[layer.inputs[0]], graph[layer.outputs[0]]
+    if "int16" in (x.dtype, y.dtype):
+        raise NotImplementedError(f"layer {layer.name!r}: no kernel is generated for 16-bit {layer.op!r}")
     match layer.operator:
         case Conv2d() | DepthwiseConv2d() as conv:
             weights = graph[layer.inputs[1]]

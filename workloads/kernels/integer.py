@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.arithmetic import FIXED_POINT, effective_scales, quantize_multiplier, requantize, requantize_fixed
-from workloads.kernels import floating, movement, onnx_ops, pooling, products
+from workloads.kernels import floating, movement, onnx_ops, pooling, products, wide
 from workloads.kernels.movement import pad_image
 from workloads.kernels.softmax import softmax_parameters, softmax_rows
 from workloads.shapes import windows
@@ -45,11 +45,18 @@ def centered(values: Array, zero_point: int) -> Array:
 
 
 def finish(sums: Array, operands: Operands, profile: str) -> Array:
-    """Add the bias to int32 sums (wrapping) and requantise them."""
+    """Add the bias to int32 sums (wrapping) and requantise them; 64-bit sums where the operands are wide."""
+    if operands.wide:
+        return wide.finish(sums, operands, profile)
     if operands.bias is not None:
         sums = sums + operands.bias.astype(np.int32)
-    scales = effective_scales(operands, profile)
-    result = requantize(sums, scales, operands.output_zero_point, operands.low, operands.high, profile)
+    bounds = (operands.output_zero_point, operands.low, operands.high)
+    stated = operands.stated.output if operands.stated is not None else None
+    if stated is not None and profile in FIXED_POINT:
+        result = requantize_fixed(sums, stated.multipliers, stated.shifts, *bounds, profile)
+    else:
+        scales = effective_scales(operands, profile) if stated is None else stated.scales
+        result = requantize(sums, scales, *bounds, profile)
     return result.astype(operands.dtype)
 
 
@@ -61,7 +68,8 @@ def _weights(operands: Operands) -> Array:
 
 def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: str) -> Array:
     """Convolution; x (N,H,W,C), weights (O,KH,KW,C/groups)."""
-    return finish(conv2d_sums(x, operands, operator), operands, profile)
+    sums = wide.conv2d_sums if operands.wide else conv2d_sums
+    return finish(sums(x, operands, operator), operands, profile)
 
 
 def conv2d_sums(x: Array, operands: Operands, operator: Conv2d) -> Array:
@@ -78,7 +86,8 @@ def conv2d_sums(x: Array, operands: Operands, operator: Conv2d) -> Array:
 
 def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, profile: str) -> Array:
     """Depthwise convolution; x (N,H,W,C), weights (1,KH,KW,C*multiplier)."""
-    return finish(depthwise_conv2d_sums(x, operands, operator), operands, profile)
+    sums = wide.depthwise_conv2d_sums if operands.wide else depthwise_conv2d_sums
+    return finish(sums(x, operands, operator), operands, profile)
 
 
 def depthwise_conv2d_sums(x: Array, operands: Operands, operator: DepthwiseConv2d) -> Array:
@@ -94,7 +103,8 @@ def depthwise_conv2d_sums(x: Array, operands: Operands, operator: DepthwiseConv2
 
 def fully_connected(x: Array, operands: Operands, operator: FullyConnected, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product; x (...,K), weights (N,K)."""
-    return finish(fully_connected_sums(x, operands), operands, profile)
+    sums = wide.fully_connected_sums if operands.wide else fully_connected_sums
+    return finish(sums(x, operands), operands, profile)
 
 
 def fully_connected_sums(x: Array, operands: Operands) -> Array:
@@ -106,7 +116,8 @@ def fully_connected_sums(x: Array, operands: Operands) -> Array:
 
 def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product of two activations; a (...,M,K), b (...,K,N), leading axes broadcast."""
-    return finish(matmul_sums(a, b, operands), operands, profile)
+    sums = wide.matmul_sums if operands.wide else matmul_sums
+    return finish(sums(a, b, operands), operands, profile)
 
 
 def matmul_sums(a: Array, b: Array, operands: Operands) -> Array:

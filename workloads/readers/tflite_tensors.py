@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.kernels.packing import unpack
 from workloads.readers.limits import shape_problems
 from workloads.tensor import ELEMENT_BITS, Quantization, Tensor
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 TYPES = {
-    "FLOAT32": "float32", "INT8": "int8", "UINT8": "uint8", "INT32": "int32", "INT64": "int64", "INT4": "int4",
-    "BOOL": "bool",
+    "FLOAT32": "float32", "INT8": "int8", "UINT8": "uint8", "INT16": "int16", "INT32": "int32", "INT64": "int64",
+    "INT4": "int4", "BOOL": "bool",
 }  # fmt: skip
 
 
@@ -108,18 +109,10 @@ def _data(raw: RawTensor, dtype: str, found: list[str]) -> Array | None:
         found.append(f"{raw.data.size} bytes of data for shape {shape} of {dtype}, expected {expected}")
         return None
     if dtype == "int4":
-        return _unpack_int4(raw.data, elements).reshape(shape)
+        return unpack(raw.data, elements).reshape(shape)
     array = np.frombuffer(raw.data.tobytes() if raw.data.ctypes.data % 8 else raw.data, np.dtype(dtype)).reshape(shape)
     if dtype == "float32":
         bad = array.size - int(np.count_nonzero(np.isfinite(array)))
         if bad:
             found.append(f"{bad} of {array.size} weights are NaN or infinite")
     return array
-
-
-def _unpack_int4(data: Array, elements: int) -> Array:
-    """Return int8 values of packed 4-bit ones: two a byte, low half first, sign extended."""
-    halves = np.empty(2 * data.size, np.int8)
-    halves[0::2] = (data << 4).view(np.int8) >> 4
-    halves[1::2] = data.view(np.int8) >> 4
-    return halves[:elements]
