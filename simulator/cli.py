@@ -84,7 +84,7 @@ def options(
 
 @app.command()
 def run(
-    scenario: Annotated[Path, typer.Argument(help="A scenario file (TOML).")],
+    scenario: Annotated[Path, typer.Argument(help="A scenario file (TOML), or the name of a shipped one.")],
     output: Annotated[Path, typer.Option(help="Folder that receives one folder per scenario.")] = Path("out"),
     seed: Annotated[int | None, typer.Option(help="Use this seed instead of the scenario's.")] = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)
@@ -217,7 +217,9 @@ def devices(
 
 @app.command()
 def check(
-    scenario: Annotated[Path | None, typer.Argument(help="A scenario file (TOML).")] = None,
+    scenario: Annotated[
+        Path | None, typer.Argument(help="A scenario file (TOML), or the name of a shipped one.")
+    ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema for editors instead.")] = False,
 ) -> None:
     """Check a scenario file without running it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from simulator.checks import node_faults, stated_faults, total_faults
 from simulator.comparison import comparison_faults, label_of, points_of, with_settings
 from simulator.inheritance import read_tables
 from simulator.json_schema import json_schema
-from workloads.errors import InputError
+from workloads.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,8 +68,26 @@ class Scenario:
     claims: tuple[Claim, ...]
 
 
+def find_scenario(name: Path | str) -> Path:
+    """Return the file that a path, or the name of a shipped scenario, stands for.
+
+    Raises
+    ------
+    InputError
+        The name is neither.
+    """
+    path = Path(name)
+    if path.suffix or path.exists():
+        return path
+    shipped = {item.name.removesuffix(".toml"): item for item in files("scenarios").iterdir()}
+    known = [stem for stem, item in shipped.items() if item.name.endswith(".toml")]
+    if str(name) not in known:
+        raise InputError(name, [f"is neither a file nor a shipped scenario; {did_you_mean(str(name), known)}"])
+    return Path(str(shipped[str(name)]))
+
+
 def load_scenario(path: Path | str, *, seed: int | None = None) -> Scenario:
-    """Read and check a scenario file.
+    """Read and check a scenario file, or a shipped scenario by name.
 
     Parameters
     ----------
@@ -80,7 +99,7 @@ def load_scenario(path: Path | str, *, seed: int | None = None) -> Scenario:
     InputError
         The file cannot be read or is wrong; all faults at once.
     """
-    path = Path(path)
+    path = find_scenario(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
