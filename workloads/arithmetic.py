@@ -8,39 +8,36 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.errors import did_you_mean
+from workloads.profiles import FIXED_POINT, PROFILES, RequantProfile, check_profile, describe, narrow, profile_of
+from workloads.requant_profile import SCALES
 
 if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.tensor import Array
 
-PROFILES = {
-    "tflite-double": "Q31 multiplier, rounded half up, then the right shift rounded half away from zero "
-    "(TFLite, TFLite Micro and CMSIS-NN as built by default)",
-    "tflite-single": "Q31 multiplier and shift in one 64-bit product, rounded half up "
-    "(TFLITE_SINGLE_ROUNDING, CMSIS_NN_USE_SINGLE_ROUNDING)",
-    "ruy": "Q31 multiplier and right shift, both rounded half up (ruy, NEON, RVV with rnu)",
-    "onnxruntime": "float32 product, clamped, rounded half to even, then the zero point (onnxruntime, XNNPACK)",
-    "ascend-fixpipe": "float32 product with a scale cut to 19 bits, clipped to 9 bits, rounded half to even, then the "
-    "offset (Ascend REQ8 as the vendor's model describes it; unverified on silicon)",
-}
+__all__ = [
+    "FIXED_POINT",
+    "PROFILES",
+    "RequantProfile",
+    "check_profile",
+    "describe",
+    "effective_scales",
+    "fp19",
+    "narrow",
+    "profile_of",
+    "quantize_multiplier",
+    "quantize_multipliers",
+    "requantize",
+    "requantize_fixed",
+    "stages",
+]
 
-FIXED_POINT = frozenset({"tflite-double", "tflite-single", "ruy"})  # profiles with a Q31 multiplier and a shift
 LOWEST_SHIFT = -31
 HIGHEST_SHIFT = 30
+LARGEST_INT64 = 2**47  # a wider accumulator times a multiplier of 15 bits leaves 63 bits
+LARGEST_REAL = 2.0**62  # reals are held within this before they become int64
 _FP19_MASK = np.uint32(0xFFFFE000)  # the low 13 mantissa bits of a float32 are cut
-
-
-def check_profile(profile: str) -> str:
-    """Return ``profile`` if it is a key of ``PROFILES``.
-
-    Raises
-    ------
-    ValueError
-        It is not; the message suggests the closest.
-    """
-    if profile not in PROFILES:
-        raise ValueError(f"profile {profile!r} is unknown; {did_you_mean(profile, PROFILES)}")
-    return profile
+_FP19_HALF = np.uint32(0x1000)
 
 
 def quantize_multiplier(scale: float) -> tuple[int, int]:
@@ -77,18 +74,19 @@ def quantize_multipliers(scales: Array) -> tuple[Array, Array]:
     return np.array(multipliers, np.int32), np.array(shifts, np.int32)
 
 
-def fp19(scales: Array) -> Array:
-    """Cut float32 scales to 1 sign, 8 exponent and 10 mantissa bits, as the Ascend quantisation word holds them."""
-    return (np.ascontiguousarray(scales, np.float32).view(np.uint32) & _FP19_MASK).view(np.float32)
+def fp19(scales: Array, *, rounded: bool = False) -> Array:
+    """Cut (or round, ties away) float32 scales to 1 sign, 8 exponent and 10 mantissa bits, as Ascend holds them."""
+    bits = np.ascontiguousarray(scales, np.float32).view(np.uint32)
+    return ((bits + _FP19_HALF if rounded else bits) & _FP19_MASK).view(np.float32)
 
 
-def effective_scales(operands: Operands, profile: str) -> Array:
-    """Return the real factor from accumulator to output per channel, in the precision the profile's runtime uses.
+def effective_scales(operands: Operands, profile: str | RequantProfile) -> Array:
+    """Return the real factor from accumulator to output per channel, in the precision the profile's target uses.
 
-    onnxruntime computes it in float32, the others in float64 unless the layer brings its own.
+    It is the profile's ``factor``: float32, or float64 unless the layer brings its own.
     """
     weights = operands.weight_scales if operands.weight_scales is not None and operands.weight_scales.size else None
-    if profile == "onnxruntime":
+    if profile_of(profile).factor == "float32":
         product = np.float32(operands.input_scales[0])
         for other in operands.input_scales[1:]:
             product = np.float32(product * np.float32(other))
@@ -100,13 +98,22 @@ def effective_scales(operands: Operands, profile: str) -> Array:
     return np.asarray(factors / operands.output_scale, np.float64)
 
 
-def requantize(accumulators: Array, scales: Array, zero_point: int, low: int, high: int, profile: str) -> Array:
-    """Scale int32 accumulators to the output type: multiply, round, add the zero point, clamp.
+def requantize(
+    accumulators: Array,
+    scales: Array,
+    zero_point: int,
+    low: int,
+    high: int,
+    profile: str | RequantProfile,
+    output_scale: float = 1.0,
+) -> Array:
+    """Scale accumulators to the output type: multiply, round, add the zero point, clamp, in the profile's order.
 
     Parameters
     ----------
     accumulators
-        int32, shape (..., channels).
+        int32, or int64 where the profile accumulates in 64 bits; shape (..., channels). Wider integers become what
+        the accumulator would hold of them.
     scales
         float64, shape (channels,) or (1,): real factor from accumulator to output.
     zero_point
@@ -114,38 +121,160 @@ def requantize(accumulators: Array, scales: Array, zero_point: int, low: int, hi
     low, high
         Bounds of the result.
     profile
-        A key of ``PROFILES``.
+        A key of ``PROFILES``, or a record.
+    output_scale
+        Of the output; matters only to a target that first dequantises to float16.
 
     Returns
     -------
     Array
         int32, the shape of ``accumulators``.
+
+    Raises
+    ------
+    ValueError
+        The profile is unknown, or a number does not fit the field that the target gives it.
     """
     from workloads.kernels import rounding
 
+    record = profile_of(profile)
     scales = np.ascontiguousarray(scales, np.float64)
-    if profile in FIXED_POINT:
-        multipliers, shifts = quantize_multipliers(scales)
-        return requantize_fixed(accumulators, multipliers, shifts, zero_point, low, high, profile)
-    check_profile(profile)
-    columns = np.ascontiguousarray(accumulators, np.int32).reshape(-1, scales.size)
-    bounds = (int(zero_point), int(low), int(high))
-    if profile == "onnxruntime":
+    if record.scale in ("q31", "q15"):
+        return requantize_fixed(accumulators, *quantize_multipliers(scales), zero_point, low, high, record)
+    columns = _columns(accumulators, scales.size, record)
+    bounds = (_zero_point(zero_point, record), int(low), int(high))
+    code = rounding.CODES[record.roundings[-1]]
+    if record.scale == "mantissa24":
+        mantissas, exponents = np.frexp(scales.astype(np.float32))
+        multipliers = np.ldexp(mantissas.astype(np.float64), 24).astype(np.int64)
+        result = rounding.requantize_product(columns, multipliers, _bits(24 - exponents, record), *bounds, code)
+    elif record.scale == "fp16":
+        inverse = _inverse(output_scale)
+        factors = (scales * output_scale).astype(np.float32)
+        result = rounding.requantize_half(columns, factors, inverse, *bounds, code)
+    elif (record.scale, record.steps, record.clamp, record.limit_bits) == ("float32", ("real:half-even",), "first", 0):
         result = rounding.requantize_float(columns, scales.astype(np.float32), *bounds)
     else:
-        result = rounding.requantize_fp19(columns, fp19(scales), *bounds)
+        clip = _clip(record, *bounds)
+        result = rounding.requantize_real(
+            columns, _real_scales(scales, record), *bounds, code, record.offset == "before", *clip
+        )
     return np.asarray(result).reshape(np.shape(accumulators))
 
 
 def requantize_fixed(
-    accumulators: Array, multipliers: Array, shifts: Array, zero_point: int, low: int, high: int, profile: str
+    accumulators: Array,
+    multipliers: Array,
+    shifts: Array,
+    zero_point: int,
+    low: int,
+    high: int,
+    profile: str | RequantProfile,
 ) -> Array:
-    """Do as ``requantize`` with multipliers and shifts already quantised; a profile of ``FIXED_POINT``."""
+    """Do as ``requantize`` with multipliers and shifts already quantised; the scale form is q31 or q15.
+
+    A multiplier below 2**30 is legal: real factor = multiplier * 2**(shift - 31), shift from -31 to 30 (q15: to 15).
+
+    Raises
+    ------
+    ValueError
+        The profile has no such form, or a shift lies outside.
+    """
     from workloads.kernels import rounding
 
-    if profile not in FIXED_POINT:
-        raise ValueError(f"profile {profile!r} has no fixed-point form; {did_you_mean(profile, FIXED_POINT)}")
-    columns = np.ascontiguousarray(accumulators, np.int32).reshape(-1, multipliers.size)
-    bounds = (int(zero_point), int(low), int(high))
-    result = rounding.FIXED_POINT[profile](columns, multipliers, shifts, *bounds)
+    record = profile_of(profile)
+    if record.scale not in ("q31", "q15"):
+        raise ValueError(f"profile {record.name!r} has no fixed-point form; {did_you_mean(record.name, FIXED_POINT)}")
+    columns = _columns(accumulators, multipliers.size, record)
+    bounds = (_zero_point(zero_point, record), int(low), int(high))
+    codes = [rounding.CODES[name] for name in record.roundings]
+    result: Array
+    if record.scale == "q15":
+        reduced = np.where(multipliers < 0x7FFF0000, (multipliers.astype(np.int64) + 2**15) >> 16, 0x7FFF)
+        result = rounding.requantize_product(columns, reduced, _bits(15 - shifts, record), *bounds, *codes)
+    elif (fast := rounding.FAST_FIXED.get(record.steps)) is not None:
+        result = fast(columns, multipliers, shifts, *bounds)
+    elif record.operations == ("product",):
+        wide = multipliers.astype(np.int64)
+        result = rounding.requantize_product(columns, wide, _bits(31 - shifts, record), *bounds, *codes)
+    else:
+        result = rounding.requantize_two_steps(columns, multipliers, shifts, *bounds, *codes)
     return np.asarray(result).reshape(np.shape(accumulators))
+
+
+def stages(
+    accumulator: int,
+    scale: float,
+    zero_point: int,
+    low: int,
+    high: int,
+    profile: str | RequantProfile,
+    output_scale: float = 1.0,
+) -> tuple[tuple[str, int | float], ...]:
+    """Return (step, value) along one requantisation, in the profile's order, from the plain-Python oracle.
+
+    The steps are "accumulate" (what the accumulator holds of the sum), "scale", "limit" (only where the profile has
+    one), "round", "offset" and "clamp"; the last value is the result.
+    """
+    from workloads.kernels import rounding_reference
+
+    record = profile_of(profile)
+    if record.scale == "fp16":
+        _inverse(output_scale)
+    bounds = (_zero_point(zero_point, record), low, high)
+    return rounding_reference.stages(accumulator, scale, *bounds, record, output_scale)
+
+
+def _columns(accumulators: Array, channels: int, profile: RequantProfile) -> Array:
+    """Return accumulators as (rows, channels) in the profile's type, holding what the accumulator would."""
+    values = np.asarray(accumulators)
+    if profile.accumulator == "int64":
+        if values.size and max(-int(values.min()), int(values.max())) >= LARGEST_INT64:
+            raise ValueError(f"a sum needs more than 48 bits, the most that profile {profile.name!r} can scale")
+        return np.ascontiguousarray(values, np.int64).reshape(-1, channels)
+    if profile.accumulator == "sat32" and values.dtype.itemsize > 4:
+        values = np.clip(values, -(2**31), 2**31 - 1)
+    return np.ascontiguousarray(values, np.int32).reshape(-1, channels)
+
+
+def _zero_point(zero_point: int, profile: RequantProfile) -> int:
+    edge = 2 ** (profile.offset_bits - 1)
+    if not -edge <= zero_point < edge:
+        raise ValueError(
+            f"zero point {zero_point} does not fit the {profile.offset_bits} bits of profile {profile.name!r}"
+        )
+    return int(zero_point)
+
+
+def _bits(bits: Array, profile: RequantProfile) -> Array:
+    """Return the right shifts of products, cut where nothing but the sign is left."""
+    if bits.size and bits.min() < 0:
+        raise ValueError(f"a scale is too large for the {SCALES[profile.scale]} of profile {profile.name!r}")
+    return np.minimum(bits, 62).astype(np.int64)
+
+
+def _real_scales(scales: Array, profile: RequantProfile) -> Array:
+    if profile.scale == "float64":
+        return scales
+    single = scales.astype(np.float32)
+    return single if profile.scale == "float32" else fp19(single, rounded=profile.scale == "fp19-rounded")
+
+
+def _clip(profile: RequantProfile, zero_point: int, low: int, high: int) -> tuple[float, float]:
+    """Return the bounds on a real before its rounding."""
+    lowest, highest = -LARGEST_REAL, LARGEST_REAL
+    if profile.limit_bits:
+        edge = 2.0 ** (profile.limit_bits - 1)
+        lowest, highest = -edge, edge - 1
+    if profile.clamp == "first":
+        lowest, highest = max(lowest, float(low - zero_point)), min(highest, float(high - zero_point))
+    return lowest, highest
+
+
+def _inverse(output_scale: float) -> float:
+    """Return 1 / output_scale in float16."""
+    with np.errstate(over="ignore"):
+        inverse = float(np.float16(1 / output_scale))
+    if not 0 < inverse < math.inf:
+        raise ValueError(f"output scale ({output_scale!r}) has no inverse in float16; expected 1.6e-5 to 1.6e7")
+    return inverse

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.kernels.rounding_reference import fixed_stages, quantize_multiplier, stages
+from workloads.profiles import narrow, profile_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -48,53 +51,20 @@ def round_half_up(numerator: int, shift: int) -> int:
     return numerator if shift == 0 else (2 * numerator + 2**shift) // 2 ** (shift + 1)
 
 
-def quantize_multiplier(scale: float) -> tuple[int, int]:
-    """Search the exponent that brings the multiplier into [2**30, 2**31)."""
-    if scale < 2.0**-40:
-        return 0, 0
-    shift = math.floor(math.log2(scale)) + 1
-    for candidate in (shift - 1, shift, shift + 1):
-        multiplier = math.floor(scale * 2.0 ** (31 - candidate) + 0.5)
-        if 2**30 <= multiplier < 2**31:
-            break
-    if candidate < -31:
-        return 0, 0
-    return (2**31 - 1, 30) if candidate > 30 else (multiplier, candidate)
+def rescaler(profile: str) -> Callable[[int, int, int], int]:
+    """Return the function (value, multiplier, shift) -> integer of a fixed-point profile whose layer holds 32 bits."""
+    record = narrow(profile)
 
+    def rescale(value: int, multiplier: int, shift: int) -> int:
+        steps = fixed_stages(wrap32(value), multiplier, shift, 0, INT32_MIN, INT32_MAX, record)
+        return int(dict(steps)["round"])
 
-def double(accumulator: int, multiplier: int, shift: int) -> int:
-    """TFLite's default: half up, then half away from zero."""
-    product = high_product(wrap32(accumulator << max(shift, 0)), multiplier)
-    return divide_by_power(product, max(-shift, 0))
-
-
-def single(accumulator: int, multiplier: int, shift: int) -> int:
-    """TFLite's single rounding: half up."""
-    return round_half_up(accumulator * multiplier, 31 - shift)
-
-
-def half_up_twice(accumulator: int, multiplier: int, shift: int) -> int:
-    """Ruy: both roundings half up."""
-    return round_half_up(high_product(wrap32(accumulator << max(shift, 0)), multiplier), max(-shift, 0))
-
-
-FIXED_POINT: dict[str, Callable[[int, int, int], int]] = {
-    "tflite-double": double, "tflite-single": single, "ruy": half_up_twice,
-}  # fmt: skip
+    return rescale
 
 
 def requantize_one(accumulator: int, scale: float, zero_point: int, low: int, high: int, profile: str) -> int:
     """Requantise one accumulator."""
-    if profile in FIXED_POINT:
-        value = FIXED_POINT[profile](accumulator, *quantize_multiplier(scale)) + zero_point
-        return min(max(value, low), high)
-    if profile == "onnxruntime":
-        real = np.float32(accumulator) * np.float32(scale)
-        bounded = min(max(float(real), float(low - zero_point)), float(high - zero_point))
-        return round(bounded) + zero_point
-    bits = int(np.float32(scale).view(np.uint32)) >> 13 << 13
-    real = np.float32(accumulator) * np.uint32(bits).view(np.float32)
-    return min(max(round(min(max(float(real), -256.0), 255.0)) + zero_point, low), high)
+    return int(stages(accumulator, scale, zero_point, low, high, profile_of(profile))[-1][1])
 
 
 def requantize(accumulators: Array, scales: Array, zero_point: int, low: int, high: int, profile: str) -> Array:
@@ -112,7 +82,7 @@ def finish(sums: Array, operands: Operands, profile: str) -> Array:
     wrapped = (sums + bias + 2**31) % 2**32 - 2**31
     scales = np.array([1.0]) if operands.weight_scales is None else operands.weight_scales
     scales = scales if scales.size else np.array([1.0])
-    if profile == "onnxruntime":
+    if profile_of(profile).factor == "float32":
         product = np.float32(math.prod(np.float32(scale) for scale in operands.input_scales))
         factors = (product * scales.astype(np.float32) / np.float32(operands.output_scale)).astype(np.float64)
     else:
@@ -195,7 +165,7 @@ def mul(a: Array, b: Array, operands: Operands, operator: Mul, profile: str) -> 
 
 def add(a: Array, b: Array, operands: Operands, operator: Add, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Sum of a fixed-point profile: both inputs shifted left by 20 and brought to twice the larger scale."""
-    rescale = FIXED_POINT[profile]
+    rescale = rescaler(profile)
     largest = 2 * max(operands.input_scales)
     factors = [quantize_multiplier(scale / largest) for scale in operands.input_scales]
     last = quantize_multiplier(largest / (2**20 * operands.output_scale))
@@ -231,9 +201,10 @@ def mean(x: Array, operands: Operands, operator: Mean, profile: str) -> Array:
     count = x.size // max(total.size, 1)
     multiplier, shift = quantize_multiplier(operands.input_scales[0] / operands.output_scale)
     power = min(math.floor(math.log2(count)), 32, 31 + shift)
+    rescale = rescaler(profile)
     result = np.empty(total.shape, operands.dtype)
     for index in np.ndindex(total.shape):
-        value = FIXED_POINT[profile](int(total[index]), (multiplier << power) // count, shift - power)
+        value = rescale(int(total[index]), (multiplier << power) // count, shift - power)
         result[index] = min(max(value + operands.output_zero_point, operands.low), operands.high)
     return result
 
