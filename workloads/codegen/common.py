@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     Windowed = ConvSpec | Convolution | PoolSpec
     from workloads.isa import InstructionSet
-    from workloads.program import Operand
 
 Body = tuple[Statement, ...]
 T = TypeVar("T")
@@ -23,43 +23,48 @@ T = TypeVar("T")
 
 def loop(isa: InstructionSet, variable: str, trips: int, body: Iterable[Statement]) -> Body:
     """Repeat ``body``, closed by the set's loop control; one trip needs neither loop nor control, none is nothing."""
-    statements = tuple(body)
-    if trips <= 0 or not statements:
+    return nest(isa, ((variable, trips),), tuple(body))
+
+
+def nest(isa: InstructionSet, loops: Iterable[tuple[str, int]], body: Body) -> Body:
+    """Wrap ``body`` in loops of (variable, trips), outermost first, each as ``loop`` does."""
+    wanted = tuple(loops)
+    if not body or any(trips <= 0 for _, trips in wanted):
         return ()
-    if trips == 1:
-        return fixed(statements, variable)
-    return (Loop(variable, trips, (*statements, *(Instruction(mnemonic) for mnemonic in isa.loop_control))),)
+    # All single trips are fixed in one pass over the body: every pass copies the statements it changes.
+    body = fixed(body, *(variable for variable, trips in wanted if trips == 1))
+    control = tuple(Instruction(mnemonic) for mnemonic in isa.loop_control)
+    for variable, trips in reversed(wanted):
+        if trips > 1:
+            body = (Loop(variable, trips, (*body, *control)),)
+    return body
 
 
-def fixed(body: Iterable[Statement], variable: str, value: int = 0) -> Body:
-    """Return ``body`` with a loop variable fixed at ``value``."""
-    return tuple(_fixed(statement, variable, value) for statement in body)
+def fixed(body: Iterable[Statement], *variables: str, value: int = 0) -> Body:
+    """Return ``body`` with loop variables fixed at ``value``; a statement that uses none stays the same object."""
+    chosen = frozenset(variables)
+    return tuple(_fixed(statement, chosen, value) for statement in body) if chosen else tuple(body)
 
 
-def _fixed(statement: Statement, variable: str, value: int) -> Statement:
-    """Fix a variable in one statement; a statement that does not use it stays the same object."""
+def _fixed(statement: Statement, variables: frozenset[str], value: int) -> Statement:
+    """Fix variables in one statement."""
     if isinstance(statement, Loop):
-        body = fixed(statement.body, variable, value)
-        unchanged = all(new is old for new, old in zip(body, statement.body, strict=True))
+        body = tuple(_fixed(inner, variables, value) for inner in statement.body)
+        unchanged = all(map(operator.is_, body, statement.body))
         return statement if unchanged else Loop(statement.variable, statement.trips, body)
-    if not (_uses(statement.destination, variable) or any(_uses(source, variable) for source in statement.sources)):
+    destination = _fixed_address(statement.destination, variables, value)
+    sources = tuple([_fixed_address(source, variables, value) for source in statement.sources])
+    if destination is statement.destination and all(map(operator.is_, sources, statement.sources)):
         return statement
-    destination = _fixed_address(statement.destination, variable, value)
-    sources = tuple(_fixed_address(source, variable, value) for source in statement.sources)
-    return replace(statement, destination=destination, sources=sources)
+    return Instruction(statement.op, destination, sources, statement.count, statement.shape)
 
 
-def _uses(operand: Operand | None, variable: str) -> bool:
-    """Whether an operand is an address that moves with a variable."""
-    return isinstance(operand, Address) and any(name == variable for name, _ in operand.strides)
-
-
-def _fixed_address(operand: T, variable: str, value: int) -> T:
-    """Fix a variable in an operand; one that does not use it is returned as it is."""
-    if not isinstance(operand, Address):
+def _fixed_address(operand: T, variables: frozenset[str], value: int) -> T:
+    """Fix variables in an operand; one that does not use them is returned as it is."""
+    if not isinstance(operand, Address) or variables.isdisjoint([name for name, _ in operand.strides]):
         return operand
-    moved = sum(stride for name, stride in operand.strides if name == variable)
-    kept = tuple(item for item in operand.strides if item[0] != variable)
+    moved = sum(stride for name, stride in operand.strides if name in variables)
+    kept = tuple(item for item in operand.strides if item[0] not in variables)
     return replace(operand, offset=operand.offset + moved * value, strides=kept)
 
 

@@ -36,7 +36,7 @@ def taps(isa: InstructionSet, kernel: tuple[int, int], tap: Body) -> Body:
     if kernel[1] > UNROLLED_TAPS:
         row = loop(isa, "kx", kernel[1], tap)
     else:
-        row = tuple(statement for kx in range(kernel[1]) for statement in fixed(tap, "kx", kx))
+        row = tuple(statement for kx in range(kernel[1]) for statement in fixed(tap, "kx", value=kx))
     return loop(isa, "ky", kernel[0], row)
 
 
@@ -127,9 +127,9 @@ def _products(
     add = [Instruction("vwadd.wv.e16", total, (total, wide(p)), count) for p, total in enumerate(sums)]
     if kernel[1] > UNROLLED_TAPS:
         return loop(isa, "ky", kernel[0], loop(isa, "kx", kernel[1], (*loads, *multiply, *add)))
-    row: Body = fixed(loads, "kx", 0)
+    row: Body = fixed(loads, "kx")
     for kx in range(1, kernel[1]):
-        ahead = fixed(loads, "kx", kx)
+        ahead = fixed(loads, "kx", value=kx)
         row += (*multiply, ahead[0])
         row += tuple(statement for pair in zip(ahead[1:], add, strict=True) for statement in pair)
     return loop(isa, "ky", kernel[0], (*row, *multiply, *add))

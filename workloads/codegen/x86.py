@@ -11,7 +11,7 @@ from workloads.codegen.common import loop
 from workloads.program import Address, Instruction, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from workloads.codegen.regions import Constants
     from workloads.isa import InstructionSet
@@ -106,13 +106,6 @@ def pieces(total: int, widths: Sequence[int], dialect: Dialect) -> list[Piece]:
             found.append(Piece(offset, size, 1 if size else 0))
             offset += size
     return [piece for piece in found if piece.trips]
-
-
-def nest(isa: InstructionSet, loops: Iterable[tuple[str, int]], body: Body) -> Body:
-    """Wrap a body in loops, outermost first."""
-    for variable, trips in reversed(list(loops)):
-        body = loop(isa, variable, trips, body)
-    return body
 
 
 def load(dialect: Dialect, register: str, address: Address, nbytes: int) -> Instruction:

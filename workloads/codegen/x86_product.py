@@ -14,6 +14,7 @@ import numpy as np
 
 from workloads.arithmetic import effective_scales
 from workloads.codegen import x86
+from workloads.codegen.common import nest
 from workloads.codegen.regions import constants
 from workloads.program import Address, Buffer, Instruction, Program
 
@@ -113,9 +114,9 @@ def generate(name: str, conv: Convolution, isa: InstructionSet, dialect: Dialect
         columns: Body = ()
         for first, pixels, trips in _columns(conv, tile):
             inner = _tile(conv, isa, dialect, table, Tile(pixels, block[1]), first, block, tile)
-            columns += x86.nest(isa, [("tile", trips)], inner)
-        image += x86.nest(isa, [("group", conv.groups), ("block", block[2]), ("row", conv.height_out)], columns)
-    body += x86.nest(isa, [("image", conv.batch)], image)
+            columns += nest(isa, [("tile", trips)], inner)
+        image += nest(isa, [("group", conv.groups), ("block", block[2]), ("row", conv.height_out)], columns)
+    body += nest(isa, [("image", conv.batch)], image)
     buffers = (
         Buffer("input", conv.batch * conv.height * conv.width * conv.channels, role="input"),
         Buffer("weights", conv.groups * vectors_of(conv, dialect) * _weights_bytes(conv, dialect), role="weights"),
@@ -179,8 +180,8 @@ def _copy(conv: Convolution, isa: InstructionSet, dialect: Dialect, table: Const
             count = min(vector, piece.size)
             inner += _convert(dialect, register, source.plus(part), count, flip)
             inner += x86.store(dialect, register, target.plus(part * size), count * size)
-        row += x86.nest(isa, [("run", piece.trips)], inner)
-    return body + x86.nest(isa, [("line", rows)], row)
+        row += nest(isa, [("run", piece.trips)], inner)
+    return body + nest(isa, [("line", rows)], row)
 
 
 def _convert(dialect: Dialect, register: str, source: Address, count: int, flip: str) -> Body:
@@ -266,9 +267,9 @@ def _window(
     unroll = depth.unroll
     whole = depth.steps // unroll
     steps: Body = tuple(s for index in range(unroll) for s in step(index, step=unroll))
-    body = x86.nest(isa, [("step", whole)], steps)
+    body = nest(isa, [("step", whole)], steps)
     body += tuple(s for index in range(whole * unroll, depth.steps) for s in step(index))
-    return x86.nest(isa, [("ky", conv.kernel[0]), ("kx", depth.taps)], body)
+    return nest(isa, [("ky", conv.kernel[0]), ("kx", depth.taps)], body)
 
 
 def _load_weights(dialect: Dialect, register: str, address: Address) -> Instruction:

@@ -9,7 +9,7 @@ import numpy as np
 
 from workloads.arithmetic import effective_scales
 from workloads.codegen import x86
-from workloads.codegen.common import Image, fixed, loop, padded_copy, split
+from workloads.codegen.common import Image, fixed, loop, nest, padded_copy, split
 from workloads.codegen.geometry import product
 from workloads.codegen.regions import constants
 from workloads.program import Address, Buffer, Instruction, Program
@@ -32,7 +32,7 @@ def taps(isa: InstructionSet, kernel: tuple[int, int], tap: Body) -> Body:
     if kernel[1] > UNROLLED_TAPS:
         row = loop(isa, "kx", kernel[1], tap)
     else:
-        row = tuple(statement for kx in range(kernel[1]) for statement in fixed(tap, "kx", kx))
+        row = tuple(statement for kx in range(kernel[1]) for statement in fixed(tap, "kx", value=kx))
     return loop(isa, "ky", kernel[0], row)
 
 
@@ -79,8 +79,8 @@ def sweep(
             target = Address("output", first * spec.channels + piece.offset).plus(
                 image=spec.height_out * line, row=line, block=piece.size, tile=size * spec.channels
             )
-            row += x86.nest(isa, [("block", piece.trips), ("tile", trips)], tile(piece, first, size, source, target))
-    return x86.nest(isa, [("image", spec.batch), ("row", spec.height_out)], row)
+            row += nest(isa, [("block", piece.trips), ("tile", trips)], tile(piece, first, size, source, target))
+    return nest(isa, [("image", spec.batch), ("row", spec.height_out)], row)
 
 
 def buffers_of(
