@@ -10,15 +10,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads.arithmetic import FIXED_POINT, effective_scales, quantize_multiplier, requantize, requantize_fixed
-from workloads.kernels import floating, movement, onnx_ops, pooling, products, wide
+from workloads.arithmetic import (
+    effective_scales,
+    narrow,
+    profile_of,
+    quantize_multiplier,
+    quantize_multipliers,
+    requantize,
+    requantize_fixed,
+)
+from workloads.kernels import accumulators, floating, movement, onnx_ops, pooling, products, wide
+from workloads.kernels.fixed_point import is_fixed_point
 from workloads.kernels.movement import pad_image
-from workloads.kernels.softmax import softmax_parameters, softmax_rows
+from workloads.kernels.softmax import softmax_parameters, softmax_rows, softmax_rows_16, stated_parameters
+from workloads.operands import Factors, Stated
 from workloads.shapes import windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from workloads.arithmetic import RequantProfile
     from workloads.operands import Operands
     from workloads.operators import (
         Add,
@@ -27,15 +38,21 @@ if TYPE_CHECKING:
         DepthwiseConv2d,
         FullyConnected,
         MatMul,
+        Maximum,
         Mean,
+        Minimum,
         Mul,
         Operator,
         Pool2d,
         Softmax,
+        Sub,
     )
     from workloads.tensor import Array
 
-ADD_LEFT_SHIFT = 20  # tflite-micro@90b983c2:tensorflow/lite/micro/kernels/add_common.cc
+    Profile = str | RequantProfile
+
+# By bytes of an element. tflite-micro@90b983c2:tensorflow/lite/micro/kernels/add_common.cc
+ADD_LEFT_SHIFT = {1: 20, 2: 15}
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
 
@@ -44,20 +61,25 @@ def centered(values: Array, zero_point: int) -> Array:
     return np.ascontiguousarray(values.astype(np.int16) - np.int16(zero_point))
 
 
-def finish(sums: Array, operands: Operands, profile: str) -> Array:
+def finish(sums: Array, operands: Operands, profile: Profile) -> Array:
     """Add the bias to int32 sums (wrapping) and requantise them; 64-bit sums where the operands are wide."""
-    if operands.wide:
+    if wide.is_wide(operands, profile):
         return wide.finish(sums, operands, profile)
     if operands.bias is not None:
         sums = sums + operands.bias.astype(np.int32)
     bounds = (operands.output_zero_point, operands.low, operands.high)
     stated = operands.stated.output if operands.stated is not None else None
-    if stated is not None and profile in FIXED_POINT:
+    if stated is not None and is_fixed_point(profile):
         result = requantize_fixed(sums, stated.multipliers, stated.shifts, *bounds, profile)
     else:
         scales = effective_scales(operands, profile) if stated is None else stated.scales
         result = requantize(sums, scales, *bounds, profile)
     return result.astype(operands.dtype)
+
+
+def _narrow(profile: Profile) -> Profile:
+    """Return the profile of the operators that hold 32 bits where products hold 64."""
+    return narrow(profile) if profile_of(profile).scale == "q15" else profile
 
 
 def _weights(operands: Operands) -> Array:
@@ -66,9 +88,19 @@ def _weights(operands: Operands) -> Array:
     return centered(operands.weights, operands.weight_zero_point)
 
 
-def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: str) -> Array:
+def _differ(x: Array, operands: Operands, profile: str, axis: int = 0) -> bool:
+    """Whether the profile's accumulator may hold other sums of this layer than 32 bits that wrap."""
+    if operands.wide or operands.weights is None:
+        return False
+    depth = operands.weights.size // operands.weights.shape[axis]
+    return accumulators.differ(operands, profile, x, operands.weights, depth)
+
+
+def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: Profile) -> Array:
     """Convolution; x (N,H,W,C), weights (O,KH,KW,C/groups)."""
-    sums = wide.conv2d_sums if operands.wide else conv2d_sums
+    if _differ(x, operands, profile):
+        return finish(accumulators.conv2d_sums(x, operands, operator, profile), replace(operands, bias=None), profile)
+    sums = wide.conv2d_sums if wide.is_wide(operands, profile) else conv2d_sums
     return finish(sums(x, operands, operator), operands, profile)
 
 
@@ -84,9 +116,12 @@ def conv2d_sums(x: Array, operands: Operands, operator: Conv2d) -> Array:
     return np.asarray(sums)
 
 
-def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, profile: str) -> Array:
+def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, profile: Profile) -> Array:
     """Depthwise convolution; x (N,H,W,C), weights (1,KH,KW,C*multiplier)."""
-    sums = wide.depthwise_conv2d_sums if operands.wide else depthwise_conv2d_sums
+    if _differ(x, operands, profile, axis=3):
+        exact = accumulators.depthwise_conv2d_sums(x, operands, operator, profile)
+        return finish(exact, replace(operands, bias=None), profile)
+    sums = wide.depthwise_conv2d_sums if wide.is_wide(operands, profile) else depthwise_conv2d_sums
     return finish(sums(x, operands, operator), operands, profile)
 
 
@@ -101,9 +136,11 @@ def depthwise_conv2d_sums(x: Array, operands: Operands, operator: DepthwiseConv2
     return np.asarray(sums)
 
 
-def fully_connected(x: Array, operands: Operands, operator: FullyConnected, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def fully_connected(x: Array, operands: Operands, operator: FullyConnected, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product; x (...,K), weights (N,K)."""
-    sums = wide.fully_connected_sums if operands.wide else fully_connected_sums
+    if _differ(x, operands, profile):
+        return finish(accumulators.fully_connected_sums(x, operands, profile), replace(operands, bias=None), profile)
+    sums = wide.fully_connected_sums if wide.is_wide(operands, profile) else fully_connected_sums
     return finish(sums(x, operands), operands, profile)
 
 
@@ -114,9 +151,11 @@ def fully_connected_sums(x: Array, operands: Operands) -> Array:
     return np.asarray(products.matrix_product(rows, weights)).reshape(*x.shape[:-1], weights.shape[0])
 
 
-def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product of two activations; a (...,M,K), b (...,K,N), leading axes broadcast."""
-    sums = wide.matmul_sums if operands.wide else matmul_sums
+    if not operands.wide and accumulators.differ(operands, profile, a, b, a.shape[-1]):
+        return finish(accumulators.matmul_sums(a, b, operands, profile), replace(operands, bias=None), profile)
+    sums = wide.matmul_sums if wide.is_wide(operands, profile) else matmul_sums
     return finish(sums(a, b, operands), operands, profile)
 
 
@@ -131,37 +170,61 @@ def matmul_sums(a: Array, b: Array, operands: Operands) -> Array:
     return sums
 
 
-def add(a: Array, b: Array, operands: Operands, operator: Add, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def add(a: Array, b: Array, operands: Operands, operator: Add, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Elementwise sum with broadcasting.
 
-    Fixed-point profiles shift both inputs left by 20, bring them to twice the larger scale, add and requantise;
-    the others add the scaled inputs in float32.
+    Fixed-point profiles shift both inputs left by 20 (16-bit ones by 15), bring them to twice the larger scale, add and
+    requantise; the others add the scaled inputs in float32.
     """
-    if profile == "onnxruntime":
-        return onnx_ops.add(a, b, operands)
+    return onnx_ops.add(a, b, operands) if profile == "onnxruntime" else _sum(a, b, operands, 1, _narrow(profile))
+
+
+def sub(a: Array, b: Array, operands: Operands, operator: Sub, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Elementwise difference with broadcasting, by the steps of ``add``."""
+    return _sum(a, b, operands, -1, _narrow(profile))
+
+
+def _sum(a: Array, b: Array, operands: Operands, sign: int, profile: Profile) -> Array:
     terms = [_difference(x, zero_point) for x, zero_point in zip((a, b), operands.input_zero_points, strict=True)]
-    if profile not in FIXED_POINT:
+    if not is_fixed_point(profile):
         real = [np.float32(scale) * term for scale, term in zip(operands.input_scales, terms, strict=True)]
-        return quantize_real(real[0] + real[1], operands)
+        return quantize_real(real[0] + np.float32(sign) * real[1], operands)
+    stated = operands.stated or Stated()
+    left_shift = ADD_LEFT_SHIFT[a.dtype.itemsize] if stated.left_shift is None else stated.left_shift
     common = 2 * max(operands.input_scales)
-    parts = [
-        requantize(term << ADD_LEFT_SHIFT, np.array([scale / common]), 0, INT32_MIN, INT32_MAX, profile)
-        for term, scale in zip(terms, operands.input_scales, strict=True)
-    ]
-    factor = np.array([common / (2.0**ADD_LEFT_SHIFT * operands.output_scale)])
+    factors = stated.inputs or [Factors(*quantize_multipliers(np.array([s / common]))) for s in operands.input_scales]
+    last = stated.output or Factors(
+        *quantize_multipliers(np.array([common / (2.0**left_shift * operands.output_scale)]))
+    )
+    first, second = (
+        requantize_fixed(term << left_shift, factor.multipliers, factor.shifts, 0, INT32_MIN, INT32_MAX, profile)
+        for term, factor in zip(terms, factors, strict=True)
+    )
     bounds = (operands.output_zero_point, operands.low, operands.high)
-    return requantize(parts[0] + parts[1], factor, *bounds, profile).astype(operands.dtype)
+    return requantize_fixed(first + sign * second, last.multipliers, last.shifts, *bounds, profile).astype(
+        operands.dtype
+    )
 
 
-def mul(a: Array, b: Array, operands: Operands, operator: Mul, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def minimum(a: Array, b: Array, operands: Operands, operator: Minimum, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Elementwise minimum with broadcasting, each input brought to the output's quantisation first."""
+    return np.minimum(*_followed((a, b), operands, profile))
+
+
+def maximum(a: Array, b: Array, operands: Operands, operator: Maximum, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
+    """Elementwise maximum with broadcasting, each input brought to the output's quantisation first."""
+    return np.maximum(*_followed((a, b), operands, profile))
+
+
+def mul(a: Array, b: Array, operands: Operands, operator: Mul, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Elementwise product with broadcasting."""
     if profile == "onnxruntime":
         return onnx_ops.mul(a, b, operands)
     first, second = operands.input_zero_points
-    return finish(_difference(a, first) * _difference(b, second), operands, profile)
+    return finish(_difference(a, first) * _difference(b, second), operands, _narrow(profile))
 
 
-def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: str) -> Array:
+def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: Profile) -> Array:
     """Average or maximum pooling; x (N,H,W,C)."""
     height, width = _size(x, operator.kernel, operator)
     window = (operator.kernel, operator.stride, operator.padding[:2], height, width)
@@ -175,12 +238,12 @@ def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: str) -> Arra
     sums, counts = pooling.window_sums(centered(x, zero_point), *window)
     inside = counts[None, :, :, None]
     divisor = np.full_like(inside, operator.kernel[0] * operator.kernel[1]) if operator.count_padding else inside
-    if profile not in FIXED_POINT:
+    if not is_fixed_point(profile):
         return quantize_real(np.float32(operands.input_scales[0]) * (sums / divisor).astype(np.float32), operands)
     return _follow(round_division(sums + zero_point * divisor, divisor), operands, profile)
 
 
-def mean(x: Array, operands: Operands, operator: Mean, profile: str) -> Array:
+def mean(x: Array, operands: Operands, operator: Mean, profile: Profile) -> Array:
     """Mean over axes; the fixed-point profiles fold the division into the multiplier, as TFLite's reference does."""
     axes = tuple(sorted(axis % x.ndim for axis in operator.axes))
     if profile == "onnxruntime" and x.ndim == 4 and axes == (1, 2):
@@ -190,42 +253,54 @@ def mean(x: Array, operands: Operands, operator: Mean, profile: str) -> Array:
     count = int(np.prod([x.shape[axis] for axis in axes]))
     ratio = operands.input_scales[0] / operands.output_scale
     bounds = (operands.output_zero_point, operands.low, operands.high)
-    if profile not in FIXED_POINT:
+    if not is_fixed_point(profile):
         return requantize(sums, np.array([ratio / count]), *bounds, profile).astype(operands.dtype)
     multiplier, shift = quantize_multiplier(ratio)
     reduction = min(count.bit_length() - 1, 32, 31 + shift)
     multipliers = np.array([(multiplier << reduction) // count], np.int32)
     shifts = np.array([shift - reduction], np.int32)
-    return requantize_fixed(sums, multipliers, shifts, *bounds, profile).astype(operands.dtype)
+    return requantize_fixed(sums, multipliers, shifts, *bounds, _narrow(profile)).astype(operands.dtype)
 
 
-def softmax(x: Array, operands: Operands, operator: Softmax, profile: str) -> Array:
-    """Softmax over the last axis; the fixed-point profiles share TFLite's, where the output has the scale 1/256."""
+def softmax(x: Array, operands: Operands, operator: Softmax, profile: Profile) -> Array:
+    """Softmax over the last axis.
+
+    The fixed-point profiles share TFLite's where the output has its scale: 1/256 for 8 bits and 1/65536 for 16-bit
+    outputs of 8-bit inputs, at the lowest zero point; 1/32768 and zero point 0 for 16-bit inputs.
+    """
     if profile == "onnxruntime":
         return onnx_ops.softmax(x, operands)
-    scale, limits = operands.input_scales[0], np.iinfo(operands.dtype)
-    tflite_output = (operands.output_scale, operands.output_zero_point) == (2.0**-limits.bits, limits.min)
-    if profile not in FIXED_POINT or not tflite_output:
-        return quantize_real(floating.softmax(np.float32(scale) * x.astype(np.float32), operator.beta), operands)
-    parameters = softmax_parameters(operator.beta, scale)
+    limits, sixteen = np.iinfo(operands.dtype), x.dtype == np.int16
+    scales = {True: (2.0**-15, 0), False: (2.0**-limits.bits, int(limits.min))}
+    if not is_fixed_point(profile) or (operands.output_scale, operands.output_zero_point) != scales[sixteen]:
+        real = np.float32(operands.input_scales[0]) * x.astype(np.float32)
+        return quantize_real(floating.softmax(real, operator.beta), operands)
     rows = np.ascontiguousarray(x).reshape(-1, x.shape[-1])
-    result = softmax_rows(rows, *parameters, int(limits.min), int(limits.max), limits.bits)
+    if sixteen:
+        result = softmax_rows_16(rows, operands, operator.beta, _narrow(profile))
+    else:
+        parameters = stated_parameters(operands) or softmax_parameters(operator.beta, operands.input_scales[0])
+        result = softmax_rows(rows, *parameters, int(limits.min), int(limits.max), limits.bits)
     return np.asarray(result).reshape(x.shape).astype(operands.dtype)
 
 
-def concat(inputs: Sequence[Array], operands: Operands, operator: Concat, profile: str) -> Array:
+def concat(inputs: Sequence[Array], operands: Operands, operator: Concat, profile: Profile) -> Array:
     """Concatenation of integers with different scales: each is requantised to the output's first."""
+    return movement.concat(_followed(inputs, operands, profile), operator)
+
+
+def _followed(inputs: Sequence[Array], operands: Operands, profile: Profile) -> list[Array]:
+    """Bring each input to the output's quantisation."""
     pairs = zip(operands.input_scales, operands.input_zero_points, strict=True)
-    parts = [
+    return [
         _follow(x, replace(operands, input_scales=(scale,), input_zero_points=(zero_point,)), profile)
         for x, (scale, zero_point) in zip(inputs, pairs, strict=True)
     ]
-    return movement.concat(parts, operator)
 
 
-def rescale(x: Array, operands: Operands, operator: Operator, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def rescale(x: Array, operands: Operands, operator: Operator, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Requantise integers to another scale and clamp them: a standalone activation, or integer-to-integer quantise."""
-    return finish(_difference(x, operands.input_zero_points[0]), operands, profile)
+    return finish(_difference(x, operands.input_zero_points[0]), operands, _narrow(profile))
 
 
 def round_division(sums: Array, divisor: Array) -> Array:
@@ -252,9 +327,9 @@ def _difference(values: Array, zero_point: int) -> Array:
     return values.astype(np.int32) - np.int32(zero_point)
 
 
-def _follow(values: Array, operands: Operands, profile: str) -> Array:
+def _follow(values: Array, operands: Operands, profile: Profile) -> Array:
     """Clamp values that kept their input's quantisation, or requantise them where the output has another."""
     same = (operands.input_scales[0], operands.input_zero_points[0])
     if same == (operands.output_scale, operands.output_zero_point):
         return np.clip(values, operands.low, operands.high).astype(operands.dtype)
-    return finish(_difference(values, operands.input_zero_points[0]), operands, profile)
+    return finish(_difference(values, operands.input_zero_points[0]), operands, _narrow(profile))

@@ -1,4 +1,4 @@
-"""Fixed-point softmax of int8 rows, bit for bit as TFLite's reference computes it.
+"""Fixed-point softmax of 8-bit and 16-bit rows, bit for bit as TFLite's reference computes it.
 
 References
 ----------
@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads.arithmetic import quantize_multiplier
+from workloads.arithmetic import quantize_multiplier, quantize_multipliers, requantize_fixed
+from workloads.kernels.fixed_point import clip16, lookup
 from workloads.kernels.jit import kernel
+from workloads.kernels.tables import exp_table, reciprocal_table
+from workloads.operands import Factors
 
 if TYPE_CHECKING:
+    from workloads.arithmetic import RequantProfile
+    from workloads.operands import Operands
     from workloads.tensor import Array
 
 INPUT_INTEGER_BITS = 5  # scaled differences are Q5.26
+EXP_TABLE_RANGE = 10.0  # the 16-bit table covers exp(-10) .. exp(0)
 SUM_INTEGER_BITS = 12  # the sum of exponentials is Q12.19
 INT32_MAX = 2**31 - 1
 
@@ -34,8 +40,41 @@ def softmax_parameters(beta: float, input_scale: float) -> tuple[int, int, int]:
     """Return (multiplier, left shift, smallest difference that still counts) of a softmax."""
     factor = min(beta * input_scale * 2.0 ** (31 - INPUT_INTEGER_BITS), 2.0**31 - 1)
     multiplier, shift = quantize_multiplier(factor)
-    radius = math.floor((2**INPUT_INTEGER_BITS - 1) * 2.0 ** (31 - INPUT_INTEGER_BITS) / 2.0**shift)
-    return multiplier, shift, -radius
+    return multiplier, shift, -_radius(shift)
+
+
+def _radius(shift: int) -> int:
+    """Return the largest difference whose scaled value fits the fixed-point input."""
+    return math.floor(math.ldexp(2**INPUT_INTEGER_BITS - 1, 31 - INPUT_INTEGER_BITS - shift))
+
+
+def stated_parameters(operands: Operands) -> tuple[int, int, int] | None:
+    """Return (multiplier, left shift, smallest difference) where a target states them, else None."""
+    stated = operands.stated
+    if stated is None or not stated.inputs:
+        return None
+    multiplier, shift = int(stated.inputs[0].multipliers[0]), int(stated.inputs[0].shifts[0])
+    smallest = -_radius(shift) if stated.smallest is None else stated.smallest
+    return multiplier, shift, smallest
+
+
+def softmax_rows_16(x: Array, operands: Operands, beta: float, profile: str | RequantProfile) -> Array:
+    """Softmax of each row of 16-bit integers (rows, columns) by two interpolated tables; output scale 2**-15."""
+    stated = operands.stated
+    if stated is not None and stated.inputs:
+        factor = stated.inputs[0]
+    else:
+        scale = operands.input_scales[0] * beta / (EXP_TABLE_RANGE / 65535.0)
+        factor = Factors(*quantize_multipliers(np.array([scale])))
+    difference = (x.astype(np.int32) - x.max(axis=-1, keepdims=True).astype(np.int32)).astype(np.int32)
+    bounds = (0, -INT32_MAX - 1, INT32_MAX)
+    scaled = requantize_fixed(difference, factor.multipliers, factor.shifts, *bounds, profile).astype(np.int64)
+    powers = lookup(exp_table(), clip16(scaled + 32767))
+    total = powers.sum(axis=-1, keepdims=True)
+    headroom = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
+    share = (((total << (headroom - 1)) + (1 << 13)) >> 14) - 98304
+    inverse = lookup(reciprocal_table(), clip16(share))
+    return np.asarray((((powers * inverse) >> (30 - headroom)) + 1) >> 1).clip(0, 32767)
 
 
 @kernel

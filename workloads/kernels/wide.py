@@ -9,56 +9,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads.arithmetic import effective_scales, quantize_multipliers
+from workloads.arithmetic import effective_scales, profile_of, requantize, requantize_fixed
 from workloads.kernels import floating
-from workloads.kernels.jit import kernel
 
 if TYPE_CHECKING:
+    from workloads.arithmetic import RequantProfile
     from workloads.operands import Operands
     from workloads.operators import Conv2d, DepthwiseConv2d
     from workloads.tensor import Array
 
+REDUCED = "cmsis-nn-s16"  # the profile of 64-bit sums; TFLite's reference has the same
 MAX_DEPTH = 1 << 22  # products per output that a float64 sum holds exactly
 
 
-@kernel
-def requantize_reduced(
-    accumulators: Array, multipliers: Array, shifts: Array, zero_point: int, low: int, high: int
-) -> Array:
-    """Scale int64 accumulators (rows, channels) by 16-bit multipliers, rounding half up once.
-
-    tflite-micro@90b983c2:tensorflow/lite/kernels/internal/common.cc, MultiplyByQuantizedMultiplier(int64_t).
-    """
-    rows, channels = accumulators.shape
-    result = np.empty((rows, channels), np.int32)
-    for row in range(rows):
-        for channel in range(channels):
-            multiplier = np.int64(multipliers[channel])
-            reduced = (multiplier + np.int64(1 << 15)) >> np.int64(16)
-            if multiplier >= np.int64(0x7FFF0000):
-                reduced = np.int64(0x7FFF)
-            right = np.int64(15) - np.int64(shifts[channel])
-            value = np.int64(accumulators[row, channel]) * reduced
-            half = (np.int64(1) << max(right, np.int64(0))) >> np.int64(1)
-            value = (value << max(-right, np.int64(0))) + half
-            value = (value >> max(right, np.int64(0))) + np.int64(zero_point)
-            result[row, channel] = min(max(value, np.int64(low)), np.int64(high))
-    return result
+def is_wide(operands: Operands, profile: str | RequantProfile) -> bool:
+    """Whether sums have 64 bits: the layer asks for it, or the profile accumulates so."""
+    return operands.wide or profile_of(profile).accumulator == "int64"
 
 
-def finish(sums: Array, operands: Operands, profile: str) -> Array:
-    """Add the bias to int64 sums and requantise them."""
+def finish(sums: Array, operands: Operands, profile: str | RequantProfile) -> Array:
+    """Add the bias to int64 sums and requantise them: every fixed-point profile reduces the multiplier here."""
     if operands.bias is not None:
         sums = sums + operands.bias.astype(np.int64)
+    record = profile_of(profile)
+    if record.scale == "q31":
+        record = profile_of(REDUCED)
+    bounds = (operands.output_zero_point, operands.low, operands.high)
     stated = operands.stated.output if operands.stated is not None else None
-    if stated is not None:
-        multipliers, shifts = stated.multipliers, stated.shifts
+    if stated is not None and record.scale == "q15":
+        result = requantize_fixed(sums, stated.multipliers, stated.shifts, *bounds, record)
     else:
-        multipliers, shifts = quantize_multipliers(effective_scales(operands, profile))
-    columns = np.ascontiguousarray(sums, np.int64).reshape(-1, multipliers.size)
-    bounds = (int(operands.output_zero_point), int(operands.low), int(operands.high))
-    result = requantize_reduced(columns, multipliers, shifts, *bounds)
-    return np.asarray(result).reshape(sums.shape).astype(operands.dtype)
+        scales = effective_scales(operands, record) if stated is None else stated.scales
+        result = requantize(sums, scales, *bounds, record, operands.output_scale)
+    return result.astype(operands.dtype)
 
 
 def conv2d_sums(x: Array, operands: Operands, operator: Conv2d) -> Array:
