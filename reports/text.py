@@ -37,8 +37,8 @@ def render(record: Record, console: Console) -> None:
     console.print(_plain(f"Simulated {duration(record.duration_s)} with seed {record.seed}; {versions}.", "dim"))
 
 
-def print_table(table: Table, console: Console) -> None:
-    """Print one table; the best of a column is green, what needs attention red."""
+def print_table(table: Table, console: Console, *, wrap_first: bool = False) -> None:
+    """Print one table; the best of a column is green, what needs attention red; the first column wraps if asked to."""
     import rich.box
     import rich.table
 
@@ -54,7 +54,7 @@ def print_table(table: Table, console: Console) -> None:
     )
     for index, (title, numeric) in enumerate(zip(table.columns, table.numeric, strict=True)):
         justify: Literal["left", "right"] = "right" if numeric else "left"
-        shown.add_column(_plain(title), justify=justify, overflow="fold", no_wrap=index == 0)
+        shown.add_column(_plain(title), justify=justify, overflow="fold", no_wrap=index == 0 and not wrap_first)
     for row in table.rows:
         shown.add_row(*(_plain(cell.text, _style(cell)) for cell in row))
     console.print(shown)
@@ -175,7 +175,9 @@ def device_tables(device: Mapping[str, Any], console: Console) -> None:
         titles = ("figure", "value", "source", "range")[:width]
         body = tuple(cells(quad[:width]) for quad in quads)
         console.print()
-        print_table(Table(str(name), titles, body, (False, True, False, False)[:width]), console)
+        is_number = not any(";" in quad[1] for quad in quads)  # a list of timings is text
+        table = Table(str(name), titles, body, (False, is_number, False, False)[:width])
+        print_table(table, console, wrap_first=True)
     references = device.get("sources", {})
     if references:
         console.print()

@@ -8,11 +8,11 @@ from device_models.device import device_names, load_device
 from device_models.figures import figures
 
 if TYPE_CHECKING:
-    from device_models.device import Device
+    from device_models.device import Device, Measured
 
 Row = tuple[str, str, str, str]  # name, value, source, range
 
-_SECTIONS = ("clock", "compute", "memory", "power", "overhead", "operators", "measured")
+_SECTIONS = ("clock", "compute", "memory", "power", "overhead", "operators")
 
 
 def overview() -> list[dict[str, Any]]:
@@ -44,8 +44,9 @@ def describe(name: str) -> dict[str, Any]:
     """
     device = load_device(name)
     sections = {section: _rows(getattr(device, section)) for section in _SECTIONS}
+    sections["measured"] = [row for each in device.measured for row in _measured(each)]
     sections["error band without calibration"] = _rows(device.core.band)
-    sections[f"core {device.core.name}: {device.core.title}"] = _rows(device.core.timing)
+    sections[f"core {device.core.name}: {device.core.title}"] = _core(device.core.timing)
     return {
         "name": device.name,
         "title": device.title,
@@ -63,6 +64,32 @@ def _rows(record: Any) -> list[Row]:
         value, _, spread = text.partition(" (")
         rows.append((place, value, source, spread.removesuffix(")")))
     return rows
+
+
+def _measured(row: Measured) -> list[Row]:
+    """Name the figures of a measured row by its model and runtime."""
+    about = f"{row.model}, {row.runtime}, {row.precision}"
+    return [(f"{place} of {about}", value, source, spread) for place, value, source, spread in _rows(row)]
+
+
+def _core(timing: Any) -> list[Row]:
+    """Read a core's figures, each group of instructions as one row with all its timings."""
+    rows = [row for row in _rows(timing) if not row[0].startswith("timing[")]
+    for group in getattr(timing, "timing", ()):
+        given = group.model_dump(exclude_defaults=True, exclude={"instructions", "source"})
+        name = ", ".join(group.instructions) + (f" ({', '.join(group.sets)})" if group.sets else "")
+        texts = (f"{key} {_text(value)}" for key, value in given.items() if key != "sets")
+        rows.append((name, "; ".join(texts), group.source, ""))
+    return rows
+
+
+def _text(value: object) -> str:
+    """Write a timing: ports of each micro-operation, cycles by element width, or a number."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    if isinstance(value, tuple):
+        return " + ".join(map(str, value)) if value and isinstance(value[0], str) else "/".join(f"{v:g}" for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _references(device: Device) -> dict[str, str]:
