@@ -88,9 +88,9 @@ def _weights(operands: Operands) -> Array:
     return centered(operands.weights, operands.weight_zero_point)
 
 
-def _differ(x: Array, operands: Operands, profile: str, axis: int = 0) -> bool:
+def _differ(x: Array, operands: Operands, profile: Profile, axis: int = 0) -> bool:
     """Whether the profile's accumulator may hold other sums of this layer than 32 bits that wrap."""
-    if operands.wide or operands.weights is None:
+    if operands.weights is None or wide.is_wide(operands, profile):
         return False
     depth = operands.weights.size // operands.weights.shape[axis]
     return accumulators.differ(operands, profile, x, operands.weights, depth)
@@ -153,7 +153,7 @@ def fully_connected_sums(x: Array, operands: Operands) -> Array:
 
 def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product of two activations; a (...,M,K), b (...,K,N), leading axes broadcast."""
-    if not operands.wide and accumulators.differ(operands, profile, a, b, a.shape[-1]):
+    if not wide.is_wide(operands, profile) and accumulators.differ(operands, profile, a, b, a.shape[-1]):
         return finish(accumulators.matmul_sums(a, b, operands, profile), replace(operands, bias=None), profile)
     sums = wide.matmul_sums if wide.is_wide(operands, profile) else matmul_sums
     return finish(sums(a, b, operands), operands, profile)
