@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.kernels.accumulators_reference import paired_sums
 from workloads.kernels.rounding_reference import fixed_stages, quantize_multiplier, stages
 from workloads.profiles import narrow, profile_of
 
@@ -15,7 +17,10 @@ if TYPE_CHECKING:
 
     from workloads.operands import Operands
     from workloads.operators import Add, Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Mean, Mul, Pool2d, Softmax
+    from workloads.profiles import RequantProfile
     from workloads.tensor import Array
+
+    Profile = str | RequantProfile
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
@@ -25,33 +30,7 @@ def wrap32(value: int) -> int:
     return (value + 2**31) % 2**32 - 2**31
 
 
-def saturate32(value: int) -> int:
-    """Return the int32 nearest to an integer."""
-    return min(max(value, INT32_MIN), INT32_MAX)
-
-
-def high_product(a: int, b: int) -> int:
-    """Saturating rounding doubling high multiply: a nudge by half away from zero, then C's truncating division."""
-    if a == b == INT32_MIN:
-        return INT32_MAX
-    product = a * b
-    nudged = product + (2**30 if product >= 0 else 1 - 2**30)
-    return nudged // 2**31 if nudged >= 0 else -(-nudged // 2**31)
-
-
-def divide_by_power(value: int, exponent: int) -> int:
-    """Divide by 2**exponent, rounding half away from zero by mask and threshold."""
-    mask = (1 << exponent) - 1
-    remainder, threshold = value & mask, (mask >> 1) + (1 if value < 0 else 0)
-    return (value >> exponent) + (1 if remainder > threshold else 0)
-
-
-def round_half_up(numerator: int, shift: int) -> int:
-    """Return floor(numerator / 2**shift + 1/2)."""
-    return numerator if shift == 0 else (2 * numerator + 2**shift) // 2 ** (shift + 1)
-
-
-def rescaler(profile: str) -> Callable[[int, int, int], int]:
+def rescaler(profile: Profile) -> Callable[[int, int, int], int]:
     """Return the function (value, multiplier, shift) -> integer of a fixed-point profile whose layer holds 32 bits."""
     record = narrow(profile)
 
@@ -62,12 +41,12 @@ def rescaler(profile: str) -> Callable[[int, int, int], int]:
     return rescale
 
 
-def requantize_one(accumulator: int, scale: float, zero_point: int, low: int, high: int, profile: str) -> int:
+def requantize_one(accumulator: int, scale: float, zero_point: int, low: int, high: int, profile: Profile) -> int:
     """Requantise one accumulator."""
     return int(stages(accumulator, scale, zero_point, low, high, profile_of(profile))[-1][1])
 
 
-def requantize(accumulators: Array, scales: Array, zero_point: int, low: int, high: int, profile: str) -> Array:
+def requantize(accumulators: Array, scales: Array, zero_point: int, low: int, high: int, profile: Profile) -> Array:
     """Requantise int32 accumulators (..., channels) one by one."""
     result = np.empty(accumulators.shape, np.int32)
     for index in np.ndindex(accumulators.shape):
@@ -76,7 +55,7 @@ def requantize(accumulators: Array, scales: Array, zero_point: int, low: int, hi
     return result
 
 
-def finish(sums: Array, operands: Operands, profile: str) -> Array:
+def finish(sums: Array, operands: Operands, profile: Profile) -> Array:
     """Wrap exact sums to int32, add the bias and requantise; scales in float64, in float32 for onnxruntime."""
     bias = 0 if operands.bias is None else operands.bias.astype(np.int64)
     wrapped = (sums + bias + 2**31) % 2**32 - 2**31
@@ -120,8 +99,33 @@ def _output(shape: tuple[int, ...], channels: int, size: tuple[int, int], operat
     return np.zeros((shape[0], positions[-1][0] + 1, positions[-1][1] + 1, channels), np.int64)
 
 
-def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: str) -> Array:
+def _pairs(profile: Profile) -> bool:
+    return profile_of(profile).accumulator == "pair16"
+
+
+def _paired_convolution(x: Array, operands: Operands, operator: Conv2d) -> Array:
+    """Return sums in saturating pairs over raw bytes: kernel row, kernel column, channel; the image is filled up."""
+    weights = operands.weights
+    if weights is None:
+        raise ValueError("the layer has no weights")
+    top, left, bottom, right = operator.padding
+    zeros = (operands.input_zero_points[0], operands.weight_zero_point)
+    image = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=x.dtype.type(zeros[0]))
+    sums = _output(x.shape, weights.shape[0], weights.shape[1:3], operator)
+    per_group, channels = weights.shape[0] // operator.groups, weights.shape[3]
+    spans = [(size - 1) * step + 1 for size, step in zip(weights.shape[1:3], operator.dilation, strict=True)]
+    for n, row, column, output in np.ndindex(*sums.shape):
+        y, at, first = row * operator.stride[0], column * operator.stride[1], output // per_group * channels
+        rows, columns = slice(y, y + spans[0], operator.dilation[0]), slice(at, at + spans[1], operator.dilation[1])
+        window = image[n, rows, columns, first : first + channels].reshape(1, -1)
+        sums[n, row, column, output] = paired_sums(window, weights[output].reshape(1, -1), *zeros)[0, 0]
+    return sums
+
+
+def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: Profile) -> Array:
     """Convolution by its definition: positions outside the image are skipped."""
+    if _pairs(profile):
+        return finish(_paired_convolution(x, operands, operator), operands, profile)
     weights, image = _weights(operands), x.astype(np.int64) - operands.input_zero_points[0]
     size, per_group, channels = weights.shape[1:3], weights.shape[0] // operator.groups, weights.shape[3]
     sums = _output(x.shape, weights.shape[0], size, operator)
@@ -134,36 +138,45 @@ def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: str) -> Arra
     return finish(sums, operands, profile)
 
 
-def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, profile: str) -> Array:
+def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, profile: Profile) -> Array:
     """Depthwise convolution as a grouped one, one group per input channel."""
-    from dataclasses import replace
-
     from workloads.operators import Conv2d
 
     if operands.weights is None:
         raise ValueError("the layer has no weights")
+    if _pairs(profile):  # not in depthwise layers, where bytes are widened first
+        profile = replace(profile_of(profile), accumulator="wrap32")
     grouped = Conv2d(operator.stride, operator.padding, operator.dilation, x.shape[3])
     return conv2d(x, replace(operands, weights=operands.weights.transpose(3, 1, 2, 0)), grouped, profile)
 
 
-def fully_connected(x: Array, operands: Operands, operator: FullyConnected, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def fully_connected(x: Array, operands: Operands, operator: FullyConnected, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product in int64."""
+    if _pairs(profile) and operands.weights is not None:
+        rows = x.reshape(-1, x.shape[-1])
+        sums = paired_sums(rows, operands.weights, operands.input_zero_points[0], operands.weight_zero_point)
+        return finish(sums.reshape(*x.shape[:-1], -1), operands, profile)
     return finish((x.astype(np.int64) - operands.input_zero_points[0]) @ _weights(operands).T, operands, profile)
 
 
-def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product of activations in int64."""
     first, second = operands.input_zero_points
+    if _pairs(profile):
+        leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b = (np.broadcast_to(values, (*leading, *values.shape[-2:])) for values in (a, b))
+        sums = [paired_sums(a[index], b[index].T, first, second) for index in np.ndindex(leading)]
+        return finish(np.reshape(sums, (*leading, a.shape[-2], b.shape[-1])), operands, profile)
     return finish((a.astype(np.int64) - first) @ (b.astype(np.int64) - second), operands, profile)
 
 
-def mul(a: Array, b: Array, operands: Operands, operator: Mul, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def mul(a: Array, b: Array, operands: Operands, operator: Mul, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Elementwise product in int64."""
     first, second = operands.input_zero_points
     return finish((a.astype(np.int64) - first) * (b.astype(np.int64) - second), operands, profile)
 
 
-def add(a: Array, b: Array, operands: Operands, operator: Add, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def add(a: Array, b: Array, operands: Operands, operator: Add, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Sum of a fixed-point profile: both inputs shifted left by 20 and brought to twice the larger scale."""
     rescale = rescaler(profile)
     largest = 2 * max(operands.input_scales)
@@ -181,7 +194,7 @@ def add(a: Array, b: Array, operands: Operands, operator: Add, profile: str) -> 
     return result
 
 
-def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Pooling of a fixed-point profile that keeps its input's quantisation."""
     result = _output(x.shape, x.shape[3], operator.kernel, operator)
     for row, column, taps in _windows(x.shape, operator.kernel, operator):
@@ -195,7 +208,7 @@ def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: str) -> Arra
     return np.clip(result, operands.low, operands.high).astype(operands.dtype)
 
 
-def mean(x: Array, operands: Operands, operator: Mean, profile: str) -> Array:
+def mean(x: Array, operands: Operands, operator: Mean, profile: Profile) -> Array:
     """Mean of a fixed-point profile: the multiplier is divided by the count, at the largest power of two below it."""
     total = (x.astype(np.int64) - operands.input_zero_points[0]).sum(axis=operator.axes, keepdims=operator.keep_dims)
     count = x.size // max(total.size, 1)
@@ -209,7 +222,7 @@ def mean(x: Array, operands: Operands, operator: Mean, profile: str) -> Array:
     return result
 
 
-def softmax(x: Array, operands: Operands, operator: Softmax, profile: str) -> Array:  # noqa: ARG001 - one signature for all kernels
+def softmax(x: Array, operands: Operands, operator: Softmax, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Real-valued softmax on the output's scale, rounded: the fixed-point kernel is within one step of it."""
     real = operator.beta * operands.input_scales[0] * x.astype(np.float64)
     powers = np.exp(real - real.max(axis=-1, keepdims=True))
