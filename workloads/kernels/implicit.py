@@ -1,0 +1,143 @@
+"""Convolutions and matrix products as one blocked product over a band of the image, without patches in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from workloads.kernels.finish import finish_row
+from workloads.kernels.jit import kernel
+from workloads.kernels.tile import TILE_ROWS, multiply_tile
+
+if TYPE_CHECKING:
+    from workloads.kernels.finish import Channels, Finish
+    from workloads.tensor import Array
+
+
+class Geometry(NamedTuple):
+    """One convolution over images (H,W,C): where each output's values lie in a band of padded rows.
+
+    Parameters
+    ----------
+    height, width, channels
+        Of the image.
+    rows, columns
+        Of the output.
+    stride_y, stride_x, top, left
+        Of the window; the band begins ``top`` rows above and ``left`` columns before the image.
+    padded, window_rows
+        Columns of the band and rows of a dilated window.
+    groups, outputs
+        Groups and outputs of each.
+    steps, lanes, vectors
+        32-bit groups per segment; the tile's lanes and vectors.
+    block
+        Output rows of one block; a block's band and sums stay in cache.
+    offset, fill
+        Added to each value on its way into the band; the band's value outside the image.
+    """
+
+    height: int
+    width: int
+    channels: int
+    rows: int
+    columns: int
+    stride_y: int
+    stride_x: int
+    top: int
+    left: int
+    padded: int
+    window_rows: int
+    groups: int
+    outputs: int
+    steps: int
+    lanes: int
+    vectors: int
+    block: int
+    offset: int
+    fill: int
+
+
+@kernel
+def fill_band(image: Array, geometry: Geometry, first: int, rows: int, band: Array) -> None:
+    """Copy rows of an image (H*W*C flat) into a band, padded, with the offset added."""
+    pitch, line = geometry.padded * geometry.channels, geometry.width * geometry.channels
+    left = geometry.left * geometry.channels
+    for row in range(rows):
+        y = first + row
+        target = band[row * pitch : (row + 1) * pitch]
+        if y < 0 or y >= geometry.height:
+            target[:] = geometry.fill
+            continue
+        target[:left] = geometry.fill
+        target[left + line :] = geometry.fill
+        inside, source = target[left : left + line], image[y * line : (y + 1) * line]
+        for index in range(line):
+            inside[index] = source[index] + geometry.offset
+
+
+@kernel
+def multiply_blocks(
+    image: Array,
+    weights: Array,
+    segments: Array,
+    channels: Channels,
+    geometry: Geometry,
+    finish: Finish,
+    work: tuple[int, int, int, int],
+    band: Array,
+    out: Array,
+) -> None:
+    """Compute blocks of output rows by panels of output channels.
+
+    Parameters
+    ----------
+    image
+        (batch, H*W*C).
+    weights
+        Packed panels, one after the other, groups outermost.
+    segments
+        (groups, segments) int64: offsets in the band from a window's corner. [B]
+    work
+        (first block, end, first panel, end); blocks are counted over the batch.
+    band
+        Room for a block's values, int16 or uint8 as the weights ask, and one group more.
+    out
+        (batch, rows*columns, groups*outputs).
+    """
+    first_block, last_block, first_panel, last_panel = work
+    columns, outputs, full = geometry.columns, geometry.outputs, geometry.lanes * geometry.vectors
+    blocks = (geometry.rows + geometry.block - 1) // geometry.block
+    depth = segments.shape[1] * geometry.steps * 4
+    tail = (outputs + geometry.lanes - 1) // geometry.lanes * geometry.lanes
+    panels = (outputs + full - 1) // full
+    start, end = first_panel * full, min(last_panel * full, outputs)
+    pitch = min(last_panel * full, tail) - start
+    addresses = np.empty(geometry.block * columns + TILE_ROWS, np.int64)
+    sums = np.empty((geometry.block * columns + TILE_ROWS, pitch), np.int32)
+    for index in range(first_block, last_block):
+        n, row = index // blocks, index % blocks * geometry.block
+        rows = min(geometry.block, geometry.rows - row)
+        count = rows * columns
+        top = row * geometry.stride_y - geometry.top
+        fill_band(image[n], geometry, top, (rows - 1) * geometry.stride_y + geometry.window_rows, band)
+        for position in range(count + TILE_ROWS):
+            pixel = min(position, count - 1)
+            y, x = pixel // columns * geometry.stride_y, pixel % columns * geometry.stride_x
+            corner = (y * geometry.padded + x) * geometry.channels
+            addresses[position] = band.ctypes.data + corner * band.itemsize
+        for group in range(geometry.groups):
+            for panel in range(first_panel, last_panel):
+                vectors = min(geometry.vectors, (tail - panel * full) // geometry.lanes)
+                base = (group * tail + panel * full) * depth
+                for position in range(0, count, TILE_ROWS):
+                    multiply_tile(
+                        weights, base, vectors, addresses.ctypes.data + 8 * position, segments[group].ctypes.data,
+                        segments.shape[1], geometry.steps,
+                        sums.ctypes.data + 4 * (position * pitch + (panel - first_panel) * full), 4 * pitch,
+                    )  # fmt: skip
+            channel = group * outputs + start
+            for position in range(count):
+                line = out[n, row * columns + position, channel : channel + end - start]
+                finish_row(sums[position], channels, finish, channel, line)

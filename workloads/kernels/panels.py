@@ -1,0 +1,122 @@
+"""Weights packed into panels for the tile, and everything else a blocked product needs, made once per layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workloads.kernels.implicit import Geometry
+from workloads.kernels.tile import GROUP_BYTES, TILE_ROWS, processor_features, tile_shape
+from workloads.shapes import windows
+
+if TYPE_CHECKING:
+    from workloads.kernels.tile import Shape
+    from workloads.operators import Pair, Padding
+    from workloads.tensor import Array
+
+BLOCK_PIXELS = 128  # outputs of one block: enough rows per panel, sums that stay in the second-level cache
+BLOCK_BYTES = 192 * 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """How a filter moves over an image."""
+
+    stride: Pair
+    padding: Padding
+    dilation: Pair
+    groups: int
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """A layer ready for ``multiply_blocks`` on images of one shape.
+
+    Parameters
+    ----------
+    weights, segments, geometry
+        As ``multiply_blocks`` takes them.
+    correction
+        int32 to add to each output channel's sums; what the shift to unsigned values changed.
+    band
+        Elements of the band and their type.
+    """
+
+    weights: Array
+    segments: Array
+    geometry: Geometry
+    correction: Array
+    band: tuple[int, str]
+
+    @property
+    def panels(self) -> int:
+        """Panels of one group."""
+        return -(-self.geometry.outputs // (self.geometry.lanes * self.geometry.vectors))
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of one image."""
+        return -(-self.geometry.rows // self.geometry.block)
+
+
+def prepare(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array, window: Window, path: str) -> Panels:
+    """Pack centred int16 weights (O,KH,KW,C/groups) for images (N,H,W,C) of one shape, type and zero point."""
+    outputs, kernel_y, kernel_x, channels = weights.shape
+    in_bytes = path == "vnni" and np.dtype(dtype).itemsize == 1 and _fits_int8(weights)
+    size = 1 if in_bytes else 2
+    tile = tile_shape(processor_features(), size)
+    _, height, width, depth = shape
+    rows, columns = windows((height, width), (kernel_y, kernel_x), window.stride, window.padding, window.dilation)
+    top, left, _, right = window.padding
+    padded = width + left + right
+    # A row of the window is one run of memory, unless dilation or groups leave gaps in it.
+    taps = 1 if window.groups == 1 and window.dilation[1] == 1 else kernel_x
+    length = kernel_x * channels // taps
+    steps = -(-length * size // GROUP_BYTES)
+    offset = (128 if dtype == "int8" else 0) if in_bytes else -zero_point
+    window_rows = (kernel_y - 1) * window.dilation[0] + 1
+    pixel_bytes = depth * size
+    block = _block_rows(rows, columns, padded * pixel_bytes * window.stride[0], outputs // window.groups)
+    geometry = Geometry(
+        height, width, depth, rows, columns, *window.stride, top, left, padded, window_rows, window.groups,
+        outputs // window.groups, steps, tile.lanes, tile.vectors, block, offset, zero_point + offset,
+    )  # fmt: skip
+    runs = weights.reshape(outputs, kernel_y * taps, length)
+    at_rows = np.arange(kernel_y)[:, None] * window.dilation[0] * padded
+    corners = (at_rows + np.arange(taps)[None] * window.dilation[1]).reshape(1, -1) * pixel_bytes
+    segments = corners + np.arange(window.groups)[:, None] * channels * size
+    unsigned = (zero_point + offset) if in_bytes else 0
+    correction = -unsigned * runs.sum(axis=(1, 2), dtype=np.int64)
+    elements = ((block - 1) * window.stride[0] + window_rows) * padded * depth + GROUP_BYTES // size
+    return Panels(
+        pack(runs, window.groups, steps, tile, size), np.ascontiguousarray(segments, np.int64), geometry,
+        correction.astype(np.int32), (elements, "uint8" if in_bytes else "int16"),
+    )  # fmt: skip
+
+
+def pack(runs: Array, groups: int, steps: int, tile: Shape, size: int) -> Array:
+    """Return (outputs, segments, length) weights as panels: steps, then columns, then the elements of one group."""
+    outputs, segments, length = runs.shape
+    per_group, group = outputs // groups, GROUP_BYTES // size
+    columns = -(-per_group // tile.lanes) * tile.lanes
+    room = np.zeros((groups, columns, segments, steps * group), np.int8 if size == 1 else np.int16)
+    room[:, :per_group, :, :length] = runs.reshape(groups, per_group, segments, length)
+    steps_first = room.reshape(groups, columns, segments * steps, group).transpose(0, 2, 1, 3)
+    full = tile.lanes * tile.vectors
+    panels = [steps_first[one, :, start : start + full] for one in range(groups) for start in range(0, columns, full)]
+    return np.concatenate([panel.ravel() for panel in panels])
+
+
+def _block_rows(rows: int, columns: int, row_bytes: int, outputs: int) -> int:
+    """Return the output rows of a block: about BLOCK_PIXELS outputs, unless band and sums would leave the cache."""
+    wanted = -(-BLOCK_PIXELS // max(columns, 1))
+    fitting = BLOCK_BYTES // max(row_bytes + columns * outputs * 4, 1)
+    even = max(min(wanted, fitting), -(-TILE_ROWS // max(columns, 1)))
+    blocks = -(-rows // max(even, 1))
+    return max(-(-rows // max(blocks, 1)), 1)
+
+
+def _fits_int8(weights: Array) -> bool:
+    return bool(weights.size == 0 or (weights.min() >= -128 and weights.max() <= 127))
