@@ -241,7 +241,7 @@ def _zero_point(zero_point: int, profile: RequantProfile) -> int:
     edge = 2 ** (profile.offset_bits - 1)
     if not -edge <= zero_point < edge:
         raise ValueError(
-            f"zero point {zero_point} does not fit the {profile.offset_bits} bits of profile {profile.name!r}"
+            f"zero point ({zero_point}) does not fit the {profile.offset_bits} bits of profile {profile.name!r}"
         )
     return int(zero_point)
 
