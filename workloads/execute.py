@@ -19,20 +19,32 @@ from workloads.operators import (
     DepthwiseConv2d,
     Dequantize,
     FullyConnected,
+    Gelu,
+    HardSwish,
+    LayerNorm,
+    Logistic,
+    Lstm,
     MatMul,
+    Maximum,
     Mean,
+    Minimum,
     Mul,
     Pad,
     Pool2d,
     Quantize,
     Reshape,
+    Resize2d,
     Softmax,
+    Sub,
+    Svdf,
+    Tanh,
     Transpose,
+    TransposedConv2d,
     Unmodelled,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
     from workloads.graph import Graph, Layer
     from workloads.operands import Operands
@@ -46,11 +58,17 @@ LITERT_REFERENCE: dict[type, str] = {FullyConnected: "tflite-single"}
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One layer bound to its kernel and constants; ``values`` are the activations it reads."""
+    """One layer bound to its kernel and constants; ``values`` are the activations it reads.
+
+    A layer with a state has ``initial``, which makes the state of the beginning, and ``advance``, which returns its
+    output and its next state; its ``compute`` starts from the beginning.
+    """
 
     layer: Layer
     values: tuple[str, ...]
     compute: Callable[[Sequence[Array]], Array]
+    initial: Callable[[], Array] | None = None
+    advance: Callable[[Sequence[Array], Array], tuple[Array, Array]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +113,24 @@ def plan(graph: Graph, *, profile: str | None = None) -> Plan:
     return Plan(graph, tuple(_step(graph, layer, profile) for layer in graph.layers))
 
 
-def run(prepared: Plan, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Run a plan on one set of inputs and return every activation by name."""
+def run(
+    prepared: Plan, inputs: Mapping[str, Array], states: MutableMapping[str, Array] | None = None
+) -> dict[str, Array]:
+    """Run a plan on one set of inputs and return every activation by name.
+
+    ``states`` holds the states of layers by name and is updated, so that the next run goes on from there; without it
+    every run starts at the beginning.
+    """
     graph = prepared.graph
     values = {name: _checked(graph[name], inputs) for name in graph.inputs}
     for step in prepared.steps:
         name = step.layer.outputs[0]
-        result = step.compute([values[value] for value in step.values])
+        arrays = [values[value] for value in step.values]
+        if states is None or step.initial is None or step.advance is None:
+            result = step.compute(arrays)
+        else:
+            state = states.get(step.layer.name)
+            result, states[step.layer.name] = step.advance(arrays, step.initial() if state is None else state)
         if result.shape != graph[name].shape:
             raise ValueError(f"layer {step.layer.name!r} gives shape {result.shape}, declared {graph[name].shape}")
         values[name] = result
@@ -134,6 +163,8 @@ def _checked(tensor: Tensor, inputs: Mapping[str, Array]) -> Array:
 
 def _step(graph: Graph, layer: Layer, profile: str | None) -> Step:
     """Bind a layer to its kernel; constant inputs are bound too, so that only activations remain."""
+    if isinstance(layer.operator, Svdf):
+        return _svdf(graph, layer, layer.operator, profile)
     compute = _kernel(graph, layer, profile)
     used = layer.inputs[: activation_count(layer)] if is_quantized(graph[layer.outputs[0]]) else layer.inputs
     constants = {name: graph[name].materialize() for name in used if graph[name].is_constant}
@@ -158,6 +189,10 @@ def _kernel(graph: Graph, layer: Layer, profile: str | None) -> Callable[[Sequen
             return partial(_quantize, y, graph.arithmetic == "onnxruntime")
         case Dequantize():
             return partial(_dequantize, x)
+        case Lstm() as lstm if is_quantized(y):
+            return _lstm(graph, layer, lstm, profile)
+        case LayerNorm() as norm if is_quantized(y):
+            return _layer_norm(graph, layer, norm)
     if is_quantized(y):
         return _integer(layer, operands(graph, layer), layer_profile(graph, layer, profile))
     from workloads.kernels import floating
@@ -177,6 +212,10 @@ def _movement(graph: Graph, layer: Layer) -> Callable[[Sequence[Array]], Array] 
             return lambda inputs: movement.transpose(inputs[0], transpose)
         case Pad() as pad:
             return lambda inputs: movement.pad(inputs[0], pad, pad_value(pad, y))
+        case Resize2d() as resize if is_quantized(y):
+            from workloads.kernels.resize import resize2d
+
+            return lambda inputs: resize2d(inputs[0], resize)
         case Concat() as concat if _all_alike([graph[name] for name in (*layer.inputs, *layer.outputs)]):
             return lambda inputs: movement.concat(inputs, concat)
     return None
@@ -204,17 +243,25 @@ def _all_alike(tensors: Sequence[Tensor]) -> bool:
 
 def _integer(layer: Layer, constants: Operands, profile: str) -> Callable[[Sequence[Array]], Array]:
     """Return the integer kernel of a quantised layer, bound to its constants."""
-    from workloads.kernels import integer
+    from workloads.kernels import integer, lut
+    from workloads.kernels.transposed import transposed_conv2d
 
     match layer.operator:
         case Concat() as concat:
             return lambda inputs: integer.concat(inputs, constants, concat, profile)
-        case Add() | Mul() | MatMul() as binary:
-            pairs: dict[type, Callable[..., Array]] = {Add: integer.add, Mul: integer.mul, MatMul: integer.matmul}
+        case Add() | Sub() | Mul() | MatMul() | Minimum() | Maximum() as binary:
+            pairs: dict[type, Callable[..., Array]] = {
+                Add: integer.add, Sub: integer.sub, Mul: integer.mul, MatMul: integer.matmul,
+                Minimum: integer.minimum, Maximum: integer.maximum,
+            }  # fmt: skip
             two = pairs[type(binary)]
             return lambda inputs: two(inputs[0], inputs[1], constants, binary, profile)
         case Quantize() | Activation() as unary:
             return lambda inputs: integer.rescale(inputs[0], constants, unary, profile)
+        case Logistic() | Tanh() | HardSwish() | Gelu() as function:
+            return lambda inputs: lut.nonlinear(inputs[0], constants, function, profile)
+        case TransposedConv2d() as transposed:
+            return lambda inputs: transposed_conv2d(inputs[0], constants, transposed, profile)
         case Conv2d() | DepthwiseConv2d() | FullyConnected() | Pool2d() | Mean() | Softmax() as unary:
             table: dict[type, Callable[..., Array]] = {
                 Conv2d: integer.conv2d, DepthwiseConv2d: integer.depthwise_conv2d, Pool2d: integer.pool2d,
@@ -223,6 +270,50 @@ def _integer(layer: Layer, constants: Operands, profile: str) -> Callable[[Seque
             one = table[type(unary)]
             return lambda inputs: one(inputs[0], constants, unary, profile)
     raise InputError(layer.name, [f"operator {layer.op!r} has no integer kernel; fold it before quantising"])
+
+
+def _layer_norm(graph: Graph, layer: Layer, operator: LayerNorm) -> Callable[[Sequence[Array]], Array]:
+    from workloads.kernels.normalization import layer_norm
+
+    constants = operands(graph, layer)
+    scale, shift = (graph[name].materialize() for name in layer.inputs[1:3])
+    return lambda inputs: layer_norm(inputs[0], scale, shift, constants, operator)
+
+
+def _lstm(graph: Graph, layer: Layer, operator: Lstm, profile: str | None) -> Callable[[Sequence[Array]], Array]:
+    from workloads.kernels.recurrent import lstm
+    from workloads.operands_recurrent import lstm_constants
+
+    constants, name = lstm_constants(graph, layer, operator), layer_profile(graph, layer, profile)
+    if operator.time_major:
+        return lambda inputs: lstm(inputs[0], constants, name)
+    return lambda inputs: np.ascontiguousarray(lstm(inputs[0].swapaxes(0, 1), constants, name).swapaxes(0, 1))
+
+
+def _svdf(graph: Graph, layer: Layer, operator: Svdf, profile: str | None) -> Step:
+    """Bind a filter over time, the one layer whose state outlives a run."""
+    shape = (graph[layer.inputs[0]].shape[0], *graph[layer.inputs[2]].shape)
+    if is_quantized(graph[layer.outputs[0]]):
+        from workloads.kernels.recurrent import svdf_step
+        from workloads.operands_recurrent import svdf_constants
+
+        constants, name = svdf_constants(graph, layer, operator), layer_profile(graph, layer, profile)
+        dtype = operator.state_dtype
+
+        def advance(inputs: Sequence[Array], state: Array) -> tuple[Array, Array]:
+            return svdf_step(inputs[0], state, constants, name)
+    else:
+        from workloads.kernels import floating
+
+        weights, dtype = [graph[source].materialize() for source in layer.inputs[1:]], "float32"
+
+        def advance(inputs: Sequence[Array], state: Array) -> tuple[Array, Array]:
+            return floating.svdf_step([inputs[0], *weights], state, operator)
+
+    def initial() -> Array:
+        return np.zeros(shape, dtype)
+
+    return Step(layer, (layer.inputs[0],), lambda inputs: advance(inputs, initial())[0], initial, advance)
 
 
 def _quantize(tensor: Tensor, half_even: bool, inputs: Sequence[Array]) -> Array:

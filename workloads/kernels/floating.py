@@ -15,11 +15,22 @@ from workloads.operators import (
     Conv2d,
     DepthwiseConv2d,
     FullyConnected,
+    Gelu,
+    HardSwish,
+    LayerNorm,
+    Logistic,
+    Lstm,
     MatMul,
+    Maximum,
     Mean,
+    Minimum,
     Mul,
     Pool2d,
+    Resize2d,
     Softmax,
+    Sub,
+    Tanh,
+    TransposedConv2d,
     operator_name,
 )
 from workloads.shapes import windows
@@ -27,7 +38,7 @@ from workloads.shapes import windows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from workloads.operators import Operator, Pair
+    from workloads.operators import Operator, Pair, Svdf
     from workloads.tensor import Array
 
 
@@ -48,18 +59,45 @@ def compute(inputs: Sequence[Array], operator: Operator) -> Array:
             return clamp(_biased(inputs[0] @ inputs[1].T, inputs), operator.activation)
         case MatMul():
             return np.asarray(inputs[0] @ inputs[1])
-        case Add():
-            return clamp(inputs[0] + inputs[1], operator.activation)
-        case Mul():
-            return clamp(inputs[0] * inputs[1], operator.activation)
+        case TransposedConv2d():
+            return clamp(_biased(transposed_conv2d(inputs[0], inputs[1], operator), inputs), operator.activation)
         case Pool2d():
             return clamp(pool2d(inputs[0], operator), operator.activation)
+        case Logistic() | Tanh() | HardSwish() | Gelu():
+            from workloads.kernels.lut import real_function
+
+            return real_function(inputs[0], operator)
+        case Resize2d():
+            return resize2d(inputs[0], operator)
+        case Lstm():
+            return lstm(inputs, operator)
+    return _pointwise(inputs, operator)
+
+
+def _pointwise(inputs: Sequence[Array], operator: Operator) -> Array:
+    """Apply an operator without weights or windows."""
+    match operator:
+        case Add():
+            return clamp(inputs[0] + inputs[1], operator.activation)
+        case Sub():
+            return clamp(inputs[0] - inputs[1], operator.activation)
+        case Minimum():
+            return np.minimum(inputs[0], inputs[1])
+        case Maximum():
+            return np.maximum(inputs[0], inputs[1])
+        case Mul():
+            return clamp(inputs[0] * inputs[1], operator.activation)
         case Mean(axes=axes, keep_dims=keep_dims):
             return np.asarray(inputs[0].mean(axis=axes, keepdims=keep_dims, dtype=np.float32))
         case Activation(clamp=bounds):
             return clamp(inputs[0], bounds)
         case Softmax(beta=beta):
             return softmax(inputs[0], beta)
+        case LayerNorm(epsilon=epsilon):
+            x, scale, shift = inputs
+            centered = x - x.mean(axis=-1, keepdims=True)
+            spread = np.square(centered).mean(axis=-1, keepdims=True)
+            return np.asarray(centered / np.sqrt(spread + np.float32(epsilon)) * scale + shift, np.float32)
         case BatchNorm(epsilon=epsilon):
             x, scale, shift, average, variance = inputs
             return np.asarray((x - average) * (scale / np.sqrt(variance + np.float32(epsilon))) + shift, np.float32)
@@ -83,6 +121,71 @@ def depthwise_conv2d(x: Array, weights: Array, operator: DepthwiseConv2d) -> Arr
     image = np.repeat(pad_image(x, operator.padding), operator.multiplier, axis=3)
     size = (weights.shape[1], weights.shape[2])
     return np.asarray(sum(tap * weights[0, ky, kx] for ky, kx, tap in _taps(image, x.shape, size, operator)))
+
+
+def transposed_conv2d(x: Array, weights: Array, operator: TransposedConv2d) -> Array:
+    """Transposed convolution without bias: the products of each filter tap are scattered."""
+    (batch, rows, columns, _), (outputs, *size, _) = x.shape, weights.shape
+    stride, (height, width), (top, left) = operator.stride, operator.size, operator.crop
+    shape = (
+        max((rows - 1) * stride[0] + size[0], top + height),
+        max((columns - 1) * stride[1] + size[1], left + width),
+    )
+    full = np.zeros((batch, *shape, outputs), np.float32)
+    for ky in range(size[0]):
+        for kx in range(size[1]):
+            down, right = ky + (rows - 1) * stride[0] + 1, kx + (columns - 1) * stride[1] + 1
+            full[:, ky : down : stride[0], kx : right : stride[1]] += x @ weights[:, ky, kx].T
+    return full[:, top : top + height, left : left + width]
+
+
+def resize2d(x: Array, operator: Resize2d) -> Array:
+    """Nearest or bilinear resizing with TensorFlow's two options."""
+    if operator.kind == "nearest":
+        from workloads.kernels.resize import resize2d as nearest
+
+        return nearest(x, operator)
+    result = x
+    for axis in range(2):
+        extent, wanted = x.shape[axis + 1], operator.size[axis]
+        corners = operator.align_corners and wanted > 1
+        step = np.float32((extent - 1) / (wanted - 1) if corners else extent / wanted)
+        offset = np.float32(0.5 if operator.half_pixel_centers else 0)
+        place = (np.arange(wanted, dtype=np.float32) + offset) * step - offset
+        lower = np.floor(place)
+        before, after = (np.clip(index, 0, extent - 1).astype(int) for index in (lower, np.ceil(place)))
+        part = (place - before).reshape((-1, 1, 1) if axis == 0 else (-1, 1)).astype(np.float32)
+        result = result.take(before, axis + 1) * (1 - part) + result.take(after, axis + 1) * part
+    return np.asarray(result, np.float32)
+
+
+def svdf_step(inputs: Sequence[Array], state: Array, operator: Svdf) -> tuple[Array, Array]:
+    """Return (output, next state) of a filter over time; inputs are (x, feature weights, time weights, bias?)."""
+    x, feature, time = inputs[:3]
+    following = np.concatenate([state[:, :, 1:], (x @ feature.T)[:, :, None]], axis=2)
+    sums = (following * time).sum(axis=2).reshape(len(x), -1, operator.rank).sum(axis=2)
+    return clamp(sums + inputs[3] if len(inputs) > 3 else sums, operator.activation), following
+
+
+def lstm(inputs: Sequence[Array], operator: Lstm) -> Array:
+    """Long short-term memory over a sequence; inputs as ``Lstm`` says."""
+    from workloads.kernels.lut import real_function
+
+    x = inputs[0] if operator.time_major else inputs[0].swapaxes(0, 1)
+    hidden = np.zeros((x.shape[1], inputs[1].shape[0]), np.float32)
+    cell, result = hidden, []
+    for step in x:
+        sums = [step @ inputs[1 + which].T + hidden @ inputs[5 + which].T for which in range(4)]
+        if len(inputs) > 9:
+            sums = [total + bias for total, bias in zip(sums, inputs[9:13], strict=True)]
+        into, forget, out = (real_function(sums[which], Logistic()) for which in (0, 1, 3))
+        cell = forget * cell + into * real_function(sums[2], Tanh())
+        if operator.cell_clip > 0:
+            cell = cell.clip(-np.float32(operator.cell_clip), np.float32(operator.cell_clip))
+        hidden = out * real_function(cell, Tanh())
+        result.append(hidden)
+    stacked = np.stack(result)
+    return np.asarray(stacked if operator.time_major else stacked.swapaxes(0, 1), np.float32)
 
 
 def pool2d(x: Array, operator: Pool2d) -> Array:
