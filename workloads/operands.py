@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -96,6 +96,8 @@ class Operands:
         Sums in 64 bits and the multiplier reduced to 16: 16-bit activations with a 64-bit bias.
     stated
         Constants that a target states as integers; None where they follow from the scales.
+    prepared
+        What kernels derive from these constants and keep for the next call; the arrays above must not change.
     """
 
     input_scales: tuple[float, ...]
@@ -112,6 +114,7 @@ class Operands:
     dtype: str = "int8"
     wide: bool = False
     stated: Stated | None = None
+    prepared: dict[str, object] = field(default_factory=dict, init=False, repr=False)
 
 
 def operands(graph: Graph, layer: Layer) -> Operands:

@@ -119,13 +119,14 @@ def _ready(
     panels = prepare(x.shape, x.dtype.name, operands.input_zero_points[0], centred, window, kernel_path())
     if profile is None:
         nothing = Finish(finish.SUMS, 0, 0, 0)
-        return Ready(key, panels, channels_of(panels.correction, None, None, finish.SUMS), nothing, "int32")
+        channels = channels_of(panels.correction, None, None, finish.SUMS)
+        return Ready(key, panels, padded(channels, window.groups, panels.geometry.lanes), nothing, "int32")
     way = way_of(profile)
     if way is None:
         raise ValueError(f"profile {profile_of(profile).name!r} needs whole sums")
     channels = channels_of(panels.correction, operands, profile, way)
     bounds = Finish(way, operands.output_zero_point, operands.low, operands.high)
-    return Ready(key, panels, channels, bounds, operands.dtype)
+    return Ready(key, panels, padded(channels, window.groups, panels.geometry.lanes), bounds, operands.dtype)
 
 
 def channels_of(
@@ -143,10 +144,19 @@ def channels_of(
     else:
         scales = effective_scales(operands, profile) if stated is None else stated.scales
         if way == finish.FLOAT:
-            single = np.broadcast_to(scales.astype(np.float32), (count,)).copy()
-            return Channels(bias, nothing, nothing, nothing, single)
+            return Channels(bias, nothing, nothing, nothing, no_scales + scales.astype(np.float32))
         multipliers, shifts = quantize_multipliers(scales)
-    whole = [np.broadcast_to(values, (count,)) for values in (multipliers, shifts)]
-    left, right = np.maximum(whole[1], 0), np.maximum(-whole[1], 0)
-    fixed = [np.array(values, np.int32) for values in (whole[0], left, right)]  # a read-only view would compile anew
-    return Channels(bias, *fixed, no_scales)
+    left, right = np.maximum(shifts, 0), np.maximum(-shifts, 0)
+    return Channels(bias, multipliers + nothing, left + nothing, right + nothing, no_scales)
+
+
+def padded(channels: Channels, groups: int, lanes: int) -> Channels:
+    """Return the constants with every group filled up to whole vectors."""
+
+    def fill(values: Array) -> Array:
+        rows = values.reshape(groups, -1)
+        room = np.zeros((groups, -(-rows.shape[1] // lanes) * lanes), values.dtype)
+        room[:, : rows.shape[1]] = rows
+        return room.ravel()
+
+    return Channels(*(fill(values) for values in channels))

@@ -1,17 +1,27 @@
-"""Compiled end of an integer product: bias, requantisation and clamp of a block of sums that is still in cache."""
+"""End of an integer product: bias, requantisation and clamp of a row of sums that is still in cache.
+
+Written in LLVM's language, eight lanes at a time: no compiler vectorises these products of 64 bits by itself.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
-from workloads.kernels.jit import kernel
+from workloads.kernels.llvm import I32, I64, count_up, declare, load, splat, store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from workloads.tensor import Array
 
 SUMS, DOUBLE, SINGLE, HALF_UP, FLOAT = range(5)  # what happens to the sums: nothing, or one way of rounding
+LANES = 8
+WORDS, WIDE = ir.VectorType(I32, LANES), ir.VectorType(I64, LANES)
+REALS = ir.VectorType(ir.FloatType(), LANES)
 
 
 class Finish(NamedTuple):
@@ -24,7 +34,10 @@ class Finish(NamedTuple):
 
 
 class Channels(NamedTuple):
-    """Per-channel constants: bias and multiplier, left and right shift (int32), and the float32 scale."""
+    """Per-channel constants: bias and multiplier, left and right shift (int32), and the float32 scale.
+
+    Each group of channels is padded to whole vectors, as the sums are.
+    """
 
     bias: Array
     multipliers: Array
@@ -33,65 +46,143 @@ class Channels(NamedTuple):
     scales: Array
 
 
-@kernel
-def _double(sums: Array, channels: Channels, finish: Finish, first: int, out: Array) -> None:
-    bottom, top = np.int64(finish.low - finish.zero_point), np.int64(finish.high - finish.zero_point)
-    for column in range(out.size):
-        channel = first + column
-        total = np.int32(sums[column] + channels.bias[channel])
-        shifted = np.int32(total << channels.left[channel])
-        product = np.int64(shifted) * np.int64(channels.multipliers[channel]) + np.int64(1 << 30)
-        high, right = np.int32(product >> np.int64(31)), channels.right[channel]
-        mask = np.int32((np.int64(1) << right) - np.int64(1))
-        up = np.int32(high & mask) > np.int32(np.int32(mask >> 1) + np.int32(high < 0))
-        value = np.int32(np.int32(high >> right) + np.int32(up))
-        out[column] = min(max(value, np.int32(bottom)), np.int32(top)) + finish.zero_point
+class Lane(NamedTuple):
+    """One vector of sums with the bias added, its constants, and the bounds less the zero point."""
+
+    total: Any
+    multiplier: Any
+    left: Any
+    right: Any
+    scale: Any
+    bottom: Any
+    top: Any
 
 
-@kernel
-def _half_up(sums: Array, channels: Channels, finish: Finish, first: int, out: Array) -> None:
-    for column in range(out.size):
-        channel = first + column
-        total = np.int32(sums[column] + channels.bias[channel])
-        shifted = np.int32(total << channels.left[channel])
-        product = np.int64(shifted) * np.int64(channels.multipliers[channel]) + np.int64(1 << 30)
-        high, right = product >> np.int64(31), np.int64(channels.right[channel])
-        value = ((high + ((np.int64(1) << right) >> np.int64(1))) >> right) + np.int64(finish.zero_point)
-        out[column] = min(max(value, np.int64(finish.low)), np.int64(finish.high))
+def _words(value: int) -> ir.Constant:
+    return ir.Constant(WORDS, [value] * LANES)
 
 
-@kernel
-def _single(sums: Array, channels: Channels, finish: Finish, first: int, out: Array) -> None:
-    for column in range(out.size):
-        channel = first + column
-        total = np.int32(sums[column] + channels.bias[channel])
-        right = np.int64(31) + np.int64(channels.right[channel]) - np.int64(channels.left[channel])
-        product = np.int64(total) * np.int64(channels.multipliers[channel])
-        value = ((product + (np.int64(1) << (right - 1))) >> right) + np.int64(finish.zero_point)
-        out[column] = min(max(value, np.int64(finish.low)), np.int64(finish.high))
+def _wide(value: int) -> ir.Constant:
+    return ir.Constant(WIDE, [value] * LANES)
 
 
-@kernel
-def _float(sums: Array, channels: Channels, finish: Finish, first: int, out: Array) -> None:
-    bottom, top = np.float32(finish.low - finish.zero_point), np.float32(finish.high - finish.zero_point)
-    for column in range(out.size):
-        channel = first + column
-        value = np.float32(np.int32(sums[column] + channels.bias[channel])) * channels.scales[channel]
-        value = min(max(value, bottom), top)
-        out[column] = np.int32(np.rint(value)) + np.int32(finish.zero_point)
+def _clamped(builder: ir.IRBuilder, value: Any, lane: Lane) -> Any:
+    value = builder.select(builder.icmp_signed(">", value, lane.bottom), value, lane.bottom)
+    return builder.select(builder.icmp_signed("<", value, lane.top), value, lane.top)
 
 
-@kernel
-def finish_row(sums: Array, channels: Channels, finish: Finish, first: int, out: Array) -> None:
-    """Turn one row of int32 sums into outputs; the first of them belongs to channel ``first``."""
-    if finish.way == DOUBLE:
-        _double(sums, channels, finish, first, out)
-    elif finish.way == SINGLE:
-        _single(sums, channels, finish, first, out)
-    elif finish.way == HALF_UP:
-        _half_up(sums, channels, finish, first, out)
-    elif finish.way == FLOAT:
-        _float(sums, channels, finish, first, out)
-    else:
-        for column in range(out.size):
-            out[column] = np.int32(sums[column] + channels.bias[first + column])
+def _high_product(builder: ir.IRBuilder, lane: Lane) -> Any:
+    """Emit (sums << left) * multiplier / 2**31, rounded half up; the shifted sums wrap."""
+    shifted = builder.sext(builder.shl(lane.total, lane.left), WIDE)
+    product = builder.add(builder.mul(shifted, builder.sext(lane.multiplier, WIDE)), _wide(1 << 30))
+    return builder.trunc(builder.lshr(product, _wide(31)), WORDS)
+
+
+def _double(builder: ir.IRBuilder, lane: Lane) -> Any:
+    """Emit the high product shifted right, half away from zero: the rest is compared with half, as 32 bits allow."""
+    high = _high_product(builder, lane)
+    mask = builder.sub(builder.shl(_words(1), lane.right), _words(1))
+    half = builder.sub(builder.lshr(mask, _words(1)), builder.ashr(high, _words(31)))
+    up = builder.icmp_signed(">", builder.and_(high, mask), half)
+    return _clamped(builder, builder.sub(builder.ashr(high, lane.right), builder.sext(up, WORDS)), lane)
+
+
+def _half_up(builder: ir.IRBuilder, lane: Lane) -> Any:
+    """Emit the high product shifted right, half up: the floor plus the last bit that falls off."""
+    high = _high_product(builder, lane)
+    shifts = builder.icmp_signed(">", lane.right, _words(0))
+    before = builder.select(shifts, builder.sub(lane.right, _words(1)), _words(0))
+    bit = builder.and_(builder.ashr(high, before), builder.zext(shifts, WORDS))
+    return _clamped(builder, builder.add(builder.ashr(high, lane.right), bit), lane)
+
+
+def _single(builder: ir.IRBuilder, lane: Lane) -> Any:
+    """Emit the whole product shifted right once, half up, clamped in 64 bits."""
+    product = builder.mul(builder.sext(lane.total, WIDE), builder.sext(lane.multiplier, WIDE))
+    right = builder.sext(builder.sub(builder.add(lane.right, _words(31)), lane.left), WIDE)
+    half = builder.shl(_wide(1), builder.sub(right, _wide(1)))
+    value = builder.ashr(builder.add(product, half), right)
+    bounds = lane._replace(bottom=builder.sext(lane.bottom, WIDE), top=builder.sext(lane.top, WIDE))
+    return builder.trunc(_clamped(builder, value, bounds), WORDS)
+
+
+def _float(builder: ir.IRBuilder, lane: Lane) -> Any:
+    """Emit the float32 product, clamped, then rounded half to even."""
+    value = builder.fmul(builder.sitofp(lane.total, REALS), lane.scale)
+    bottom, top = builder.sitofp(lane.bottom, REALS), builder.sitofp(lane.top, REALS)
+    value = builder.select(builder.fcmp_ordered(">", value, bottom), value, bottom)
+    value = builder.select(builder.fcmp_ordered("<", value, top), value, top)
+    rint = declare(builder, f"llvm.rint.v{LANES}f32", REALS, [REALS])
+    return builder.fptosi(builder.call(rint, [value]), WORDS)
+
+
+WAYS: dict[int, Callable[[ir.IRBuilder, Lane], Any]] = {
+    SUMS: lambda builder, lane: lane.total,
+    DOUBLE: _double,
+    SINGLE: _single,
+    HALF_UP: _half_up,
+    FLOAT: _float,
+}
+
+
+@intrinsic  # type: ignore[untyped-decorator] # numba has no types
+def finish_row(
+    typing_context: Any,  # noqa: ARG001 - numba's protocol
+    sums: Any,  # noqa: ARG001 - typed by the signature
+    count: Any,  # noqa: ARG001
+    channels: Any,
+    first: Any,  # noqa: ARG001
+    finish: Any,
+) -> Any:
+    """Replace a row of int32 sums by output values, still int32.
+
+    Parameters
+    ----------
+    sums, count
+        Address of the row and its length in vectors of ``LANES``, at least one.
+    channels, first
+        Constants, and the position in them of the row's first channel.
+    finish
+        The way and the bounds.
+    """
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        sums_at, count, constants, first, bounds = arguments
+        tables = [
+            builder.ptrtoint(
+                context.make_array(signature.args[2].types[part])(
+                    context, builder, builder.extract_value(constants, part)
+                ).data,
+                I64,
+            )
+            for part in range(len(Channels._fields))
+        ]
+        numbers = [builder.trunc(builder.extract_value(bounds, part), I32) for part in range(len(Finish._fields))]
+        zero, bottom, top = (splat(builder, number, WORDS) for number in (
+            numbers[1], builder.sub(numbers[2], numbers[1]), builder.sub(numbers[3], numbers[1])
+        ))  # fmt: skip
+        first_at = builder.mul(first, ir.Constant(I64, 4))
+        done = builder.append_basic_block("finish_done")
+        switch = builder.switch(numbers[0], done)
+        for way, emit in WAYS.items():
+            block = builder.append_basic_block(f"way{way}")
+            switch.add_case(ir.Constant(I32, way), block)
+            builder.position_at_end(block)
+
+            def body(index: Any, _: list[Any], emit: Callable[..., Any] = emit, way: int = way) -> list[Any]:
+                offset = builder.mul(index, ir.Constant(I64, 4 * LANES))
+                at = builder.add(sums_at, offset)
+                constant_at = [builder.add(builder.add(table, first_at), offset) for table in tables]
+                words = [load(builder, WORDS, address) for address in constant_at[:4]]
+                total = builder.add(load(builder, WORDS, at), words[0])
+                lane = Lane(total, *words[1:], load(builder, REALS, constant_at[4]), bottom, top)
+                value = emit(builder, lane)
+                store(builder, value if way == SUMS else builder.add(value, zero), at)
+                return []
+
+            count_up(builder, count, [], body)
+            builder.branch(done)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, channels, types.int64, finish), generate

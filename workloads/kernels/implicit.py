@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workloads.kernels.finish import finish_row
+from workloads.kernels.finish import LANES, finish_row
 from workloads.kernels.jit import kernel
 from workloads.kernels.tile import TILE_ROWS, multiply_tile
 
@@ -114,6 +114,7 @@ def multiply_blocks(
     panels = (outputs + full - 1) // full
     start, end = first_panel * full, min(last_panel * full, outputs)
     pitch = min(last_panel * full, tail) - start
+    vectors_wide, pixel_bytes = pitch // LANES, geometry.channels * band.itemsize
     addresses = np.empty(geometry.block * columns + TILE_ROWS, np.int64)
     sums = np.empty((geometry.block * columns + TILE_ROWS, pitch), np.int32)
     for index in range(first_block, last_block):
@@ -122,11 +123,13 @@ def multiply_blocks(
         count = rows * columns
         top = row * geometry.stride_y - geometry.top
         fill_band(image[n], geometry, top, (rows - 1) * geometry.stride_y + geometry.window_rows, band)
-        for position in range(count + TILE_ROWS):
-            pixel = min(position, count - 1)
-            y, x = pixel // columns * geometry.stride_y, pixel % columns * geometry.stride_x
-            corner = (y * geometry.padded + x) * geometry.channels
-            addresses[position] = band.ctypes.data + corner * band.itemsize
+        position = 0
+        for y in range(rows):
+            corner = band.ctypes.data + y * geometry.stride_y * geometry.padded * pixel_bytes
+            for x in range(columns):
+                addresses[position] = corner + x * geometry.stride_x * pixel_bytes
+                position += 1
+        addresses[count:] = addresses[count - 1]  # the last tile repeats a pixel into rows that nobody reads
         for group in range(geometry.groups):
             for panel in range(first_panel, last_panel):
                 vectors = min(geometry.vectors, (tail - panel * full) // geometry.lanes)
@@ -139,5 +142,7 @@ def multiply_blocks(
                     )  # fmt: skip
             channel = group * outputs + start
             for position in range(count):
-                line = out[n, row * columns + position, channel : channel + end - start]
-                finish_row(sums[position], channels, finish, channel, line)
+                finish_row(sums[position].ctypes.data, vectors_wide, channels, group * tail + start, finish)
+                values, line = sums[position], out[n, row * columns + position, channel : channel + end - start]
+                for column in range(line.size):
+                    line[column] = values[column]

@@ -14,13 +14,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from workloads.kernels.llvm import I16, I32, I64, count_up, declare, load, processor_features, splat, store
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 TILE_ROWS = 5  # with two vectors of sums per row on AVX2 (10 of 16 registers), four on AVX-512 (20 of 32)
 GROUP_BYTES = 4  # activations are broadcast as 32-bit groups: two int16 or four uint8
-
-I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 
 
 class Shape(NamedTuple):
@@ -28,16 +28,6 @@ class Shape(NamedTuple):
 
     lanes: int
     vectors: int
-
-
-def processor_features(context: Any = None) -> frozenset[str]:
-    """Return the features numba compiles for, e.g. {"avx2", "avxvnni"}; NUMBA_CPU_FEATURES is respected."""
-    if context is None:
-        from numba.core.registry import cpu_target
-
-        context = cpu_target.target_context
-    listed = context.codegen().magic_tuple()[2]
-    return frozenset(name[1:] for name in listed.split(",") if name.startswith("+"))
 
 
 def tile_shape(features: frozenset[str], weight_bytes: int) -> Shape:
@@ -54,12 +44,12 @@ def dot(builder: ir.IRBuilder, features: frozenset[str], weight_bytes: int, oper
     if weight_bytes == 1 and features & {"avx512vnni", "avxvnni"}:
         # The operand types of LLVM 15 (numba 0.61); later versions upgrade the call.
         name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
-        return builder.call(_declare(builder, name, vector, [vector] * 3), [sums, values, weights])
+        return builder.call(declare(builder, name, vector, [vector] * 3), [sums, values, weights])
     if weight_bytes == 2 and features & {"avx512bw", "avx2"}:
         halves = ir.VectorType(I16, 2 * lanes)
         name = "llvm.x86.avx512.pmaddw.d.512" if lanes == 16 else "llvm.x86.avx2.pmadd.wd"
         pair = [builder.bitcast(operand, halves) for operand in (values, weights)]
-        return builder.add(sums, builder.call(_declare(builder, name, vector, [halves] * 2), pair))
+        return builder.add(sums, builder.call(declare(builder, name, vector, [halves] * 2), pair))
     return _plain_dot(builder, weight_bytes, operands)
 
 
@@ -80,44 +70,6 @@ def _plain_dot(builder: ir.IRBuilder, weight_bytes: int, operands: tuple[Any, An
     return sums
 
 
-def _declare(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: list[ir.Type]) -> ir.Function:
-    found = builder.module.globals.get(name)
-    return found or ir.Function(builder.module, ir.FunctionType(result, arguments), name)
-
-
-def _load(builder: ir.IRBuilder, kind: ir.Type, address: Any) -> Any:
-    load = builder.load(builder.inttoptr(address, kind.as_pointer()))
-    load.align = 1
-    return load
-
-
-def _store(builder: ir.IRBuilder, value: Any, address: Any) -> None:
-    builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 1
-
-
-def _count_up(builder: ir.IRBuilder, trips: Any, carried: list[Any], body: Callable[..., list[Any]]) -> list[Any]:
-    """Emit a loop of at least one trip; ``body(index, values)`` returns the values of the next trip."""
-    before, inside, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("done")
-    builder.branch(inside)
-    builder.position_at_end(inside)
-    index = builder.phi(I64)
-    index.add_incoming(ir.Constant(I64, 0), before)
-    values = []
-    for value in carried:
-        phi = builder.phi(value.type)
-        phi.add_incoming(value, before)
-        values.append(phi)
-    results = body(index, values)
-    following = builder.add(index, ir.Constant(I64, 1))
-    last = builder.block
-    index.add_incoming(following, last)
-    for phi, result in zip(values, results, strict=True):
-        phi.add_incoming(result, last)
-    builder.cbranch(builder.icmp_signed("<", following, trips), inside, after)
-    builder.position_at_end(after)
-    return results
-
-
 def emit_tile(
     builder: ir.IRBuilder, features: frozenset[str], weight_bytes: int, rows: int, vectors: int, arguments: list[Any]
 ) -> None:
@@ -129,17 +81,17 @@ def emit_tile(
     def plus(address: Any, offset: int) -> Any:
         return builder.add(address, ir.Constant(I64, offset)) if offset else address
 
-    starts = [_load(builder, I64, plus(row_table, 8 * row)) for row in range(rows)]
+    starts = [load(builder, I64, plus(row_table, 8 * row)) for row in range(rows)]
     zero = ir.Constant(vector, [0] * lanes)
 
     def step(rows_at: list[Any], index: Any, carried: list[Any]) -> list[Any]:
         panel, sums = carried[0], carried[1:]
-        weights = [_load(builder, vector, plus(panel, width * part)) for part in range(vectors)]
+        weights = [load(builder, vector, plus(panel, width * part)) for part in range(vectors)]
         offset = builder.mul(index, ir.Constant(I64, GROUP_BYTES))
         following = []
         for row in range(rows):
-            group = _load(builder, I32, builder.add(rows_at[row], offset))
-            values = _splat(builder, group, vector)
+            group = load(builder, I32, builder.add(rows_at[row], offset))
+            values = splat(builder, group, vector)
             for part in range(vectors):
                 held = sums[row * vectors + part]
                 following.append(dot(builder, features, weight_bytes, (held, values, weights[part])))
@@ -147,26 +99,15 @@ def emit_tile(
 
     def segment(index: Any, carried: list[Any]) -> list[Any]:
         entry = builder.add(segment_table, builder.mul(index, ir.Constant(I64, 8)))
-        base = _load(builder, I64, entry)
+        base = load(builder, I64, entry)
         rows_at = [builder.add(start, base) for start in starts]
-        return _count_up(builder, steps, carried, lambda k, values: step(rows_at, k, values))
+        return count_up(builder, steps, carried, lambda k, values: step(rows_at, k, values))
 
-    results = _count_up(builder, segments, [weights_at, *[zero] * (rows * vectors)], segment)[1:]
+    results = count_up(builder, segments, [weights_at, *[zero] * (rows * vectors)], segment)[1:]
     for row in range(rows):
         line = builder.add(sums_at, builder.mul(pitch, ir.Constant(I64, row)))
         for part in range(vectors):
-            _store(builder, results[row * vectors + part], plus(line, width * part))
-
-
-def _splat(builder: ir.IRBuilder, value: Any, vector: ir.VectorType) -> Any:
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(I32, 0))
-    mask = ir.Constant(ir.VectorType(I32, vector.count), [0] * vector.count)
-    return builder.shuffle_vector(first, undefined, mask)
-
-
-def _multiply_tile(typing_context: Any, weights: Any, *_: Any) -> Any:  # noqa: ARG001 - numba's protocol
-    """Describe ``multiply_tile`` to numba."""
+            store(builder, results[row * vectors + part], plus(line, width * part))
 
 
 def _signature(weights: Any) -> Any:
@@ -208,8 +149,6 @@ def multiply_tile(
     weight_bytes = weights.dtype.bitwidth // 8
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        from numba.core.cgutils import create_constant_array  # noqa: F401 - keeps the import lazy
-
         features = processor_features(context)
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
         base = builder.add(builder.ptrtoint(array.data, I64), arguments[1])
