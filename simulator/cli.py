@@ -197,6 +197,46 @@ def quantize(
 
 
 @app.command()
+def fuzz(
+    kernel: Annotated[
+        str | None, typer.Argument(metavar="[KERNEL]", help="A Python kernel as module:function.")
+    ] = None,
+    library: Annotated[Path | None, typer.Option(help="A shared library with a C kernel; see --abi.")] = None,
+    symbol: Annotated[str | None, typer.Option(help="The C kernel's name in the library.")] = None,
+    op: Annotated[str | None, typer.Option("--op", help="The operator it computes, e.g. conv2d.")] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(help="The target's arithmetic; --agreement takes several.")
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, help="Layers to try.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed tries the same layers.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder that receives a case that differs.")] = Path("out/fuzz"),
+    replay: Annotated[Path | None, typer.Option(help="Run this saved case instead.")] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Run these foreign vectors (.npz) through our operators.")
+    ] = None,
+    agreement: Annotated[str | None, typer.Option(metavar="MODEL", help="Compare profiles on this model.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Of the model compared, only this layer.")] = None,
+    abi: Annotated[bool, typer.Option("--abi", help="Print the C header of a kernel instead.")] = False,
+    format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)
+) -> None:
+    """Compare a quantised kernel with the exact arithmetic of a target, and find the smallest difference."""
+    from simulator.fuzz_command import Request, answer
+
+    asked = Request(
+        kernel=kernel, library=library, symbol=symbol, op=op, profiles=tuple(profile or ()), examples=examples,
+        seed=seed, output=output, replay=replay, vectors=vectors, agreement=agreement, layer=layer, abi=abi,
+    )  # fmt: skip
+    with _progress(format) as progress:
+        found = answer(asked, progress)
+    if format is Format.JSON:
+        typer.echo(json.dumps(found.data, indent=2, allow_nan=False))
+    else:
+        found.show(_console())
+    if found.failed:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def devices(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="A device's name or file.")] = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)

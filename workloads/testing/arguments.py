@@ -153,7 +153,11 @@ def python_kernel(function: Callable[..., Any], op: str) -> Callable[[Case], Arr
 
 
 class KernelError(Exception):
-    """The kernel under test broke its contract: it raised, crashed, or returned the wrong shape or type."""
+    """The kernel under test raised, crashed, or returned the wrong shape or type; ``case`` shows on what."""
+
+    def __init__(self, message: str, case: Case | None = None) -> None:
+        super().__init__(message)
+        self.case = case
 
 
 class UnsupportedError(Exception):
@@ -162,7 +166,7 @@ class UnsupportedError(Exception):
 
 def _packed(weights: Array) -> Array | None:
     """Return 4-bit weights two a byte; None where one needs more bits."""
-    if weights.size and not (-8 <= int(weights.min()) and int(weights.max()) <= 7):
+    if weights.size and not (int(weights.min()) >= -8 and int(weights.max()) <= 7):
         return None
     return pack(weights)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,10 @@ OPS: Mapping[str, type] = {
 PRODUCTS = frozenset({"conv2d", "depthwise_conv2d", "fully_connected", "matmul"})
 WIDE_OPS = frozenset({"conv2d", "depthwise_conv2d", "fully_connected", "requantize"})  # with 16-bit activations
 CASE_SCHEMA = 1
+STORED = (  # constants that a saved case holds besides the stated factors
+    "input_scales", "input_zero_points", "output_scale", "output_zero_point", "low", "high", "weights",
+    "weight_scales", "weight_zero_point", "bias", "scales", "dtype", "wide",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,22 +140,15 @@ def save(path: Path, case: Case, profile: str, notes: Mapping[str, str], results
     from workloads.infer import write_outputs
 
     operands = case.operands
-    constants = {
-        field.name: getattr(operands, field.name)
-        for field in fields(operands)
-        if field.name != "stated" and not isinstance(getattr(operands, field.name), np.ndarray)
-    }
+    stored = {name: getattr(operands, name) for name in STORED}
+    constants = {name: value for name, value in stored.items() if not isinstance(value, np.ndarray)}
     operator = {name: value for name, value in asdict(case.operator).items() if name != "activation"}
     header = {
         "schema": CASE_SCHEMA, "op": case.op, "operator": operator, "operands": constants, "profile": profile,
         "notes": dict(notes),
     }  # fmt: skip
     arrays = {f"input{index}": array for index, array in enumerate(case.inputs)}
-    arrays |= {
-        f"operands.{field.name}": getattr(operands, field.name)
-        for field in fields(operands)
-        if isinstance(getattr(operands, field.name), np.ndarray)
-    }
+    arrays |= {f"operands.{name}": value for name, value in stored.items() if isinstance(value, np.ndarray)}
     if operands.stated is not None and operands.stated.output is not None:
         arrays |= {"multipliers": operands.stated.output.multipliers, "shifts": operands.stated.output.shifts}
     arrays |= {f"result.{name}": array for name, array in results.items()}
@@ -170,7 +167,7 @@ def load(path: Path) -> tuple[Case, str, dict[str, str]]:
 
     arrays = read_inputs(path)
     try:
-        header: dict[str, Any] = json.loads(str(arrays["case"]))
+        header: dict[str, Any] = json.loads(arrays["case"].item())
         if header["schema"] != CASE_SCHEMA:
             raise InputError(path, [f"schema {header['schema']!r} is unknown; this version reads {CASE_SCHEMA}"])
         op = check_op(header["op"])

@@ -156,7 +156,7 @@ def zero_point_shifts(kernel: Kernel, case: Case) -> Pair:
     if step == 0:
         return None
     moved = with_operands(case, input_zero_points=(points[0] + step, *points[1:]))
-    return kernel(case), kernel(with_inputs(moved, (x + step).astype(np.int8), *case.inputs[1:]))
+    return kernel(case), kernel(with_inputs(moved, (x.astype(np.int16) + step).astype(np.int8), *case.inputs[1:]))
 
 
 def clamp_is_idempotent(kernel: Kernel, case: Case) -> Pair:

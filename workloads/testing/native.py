@@ -77,9 +77,9 @@ class NativeKernel:
         if answer["status"] == UNSUPPORTED:
             raise UnsupportedError(f"{self.symbol} does not support this case")
         if answer["status"] != DONE:
-            raise KernelError(f"{self.symbol} returned {answer['status']}; expected {DONE} (done) or {UNSUPPORTED}")
+            raise KernelError(f"returned {answer['status']}; expected {DONE} (done) or {UNSUPPORTED}")
         if not answer["clean"]:
-            raise KernelError(f"{self.symbol} wrote outside its output")
+            raise KernelError("wrote outside its output")
         return answer["output"]  # type: ignore[no-any-return]  # an array, by the protocol
 
     def close(self) -> None:
@@ -130,8 +130,8 @@ class NativeKernel:
         status = process.wait()
         self.close()
         if not in_time:
-            raise KernelError(f"{self.symbol} did not return within {self.time_limit_s:g} s")
-        raise KernelError(f"{self.symbol} crashed: {_reason(status)}")
+            raise KernelError(f"did not return within {self.time_limit_s:g} s")
+        raise KernelError(f"crashed: {_reason(status)}")
 
 
 def _reason(status: int) -> str:

@@ -176,13 +176,14 @@ def call(kernel: Kernel, case: Case) -> Array:
     except (UnsupportedError, NotImplementedError) as error:
         raise UnsupportedError(str(error)) from error
     except KernelError as error:
-        raise KernelError(f"the kernel {error}\n  on {describe(case)}") from error
+        raise KernelError(f"the kernel {error}\n  on {describe(case)}", case) from error
     except Exception as error:
-        raise KernelError(f"the kernel raised {type(error).__name__}: {error}\n  on {describe(case)}") from error
+        message = f"the kernel raised {type(error).__name__}: {error}\n  on {describe(case)}"
+        raise KernelError(message, case) from error
     shape = output_shape(case)
     if found.shape != shape or found.dtype.name != case.operands.dtype:
-        got = f"{found.dtype.name} {found.shape}"
-        raise KernelError(f"the kernel returned {got}; expected {case.operands.dtype} {shape}\n  on {describe(case)}")
+        got, wanted = f"{found.dtype.name} {found.shape}", f"{case.operands.dtype} {shape}"
+        raise KernelError(f"the kernel returned {got}; expected {wanted}\n  on {describe(case)}", case)
     return found
 
 
