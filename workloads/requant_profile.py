@@ -154,4 +154,4 @@ def describe(profile: RequantProfile) -> str:
     if profile.clamp == "first":
         parts.append("clamped before the rounding")
     parts.append(f"zero point added {profile.offset} it")
-    return "; ".join(parts) + ("" if profile.verified else "; UNVERIFIED: read from documents, never run on the target")
+    return "; ".join(parts) + ("" if profile.verified else "; UNVERIFIED: not shown to equal the target")
