@@ -73,7 +73,7 @@ def finish(sums: Array, operands: Operands, profile: Profile) -> Array:
         result = requantize_fixed(sums, stated.multipliers, stated.shifts, *bounds, profile)
     else:
         scales = effective_scales(operands, profile) if stated is None else stated.scales
-        result = requantize(sums, scales, *bounds, profile)
+        result = requantize(sums, scales, *bounds, profile, operands.output_scale)
     return result.astype(operands.dtype)
 
 
@@ -254,7 +254,8 @@ def mean(x: Array, operands: Operands, operator: Mean, profile: Profile) -> Arra
     ratio = operands.input_scales[0] / operands.output_scale
     bounds = (operands.output_zero_point, operands.low, operands.high)
     if not is_fixed_point(profile):
-        return requantize(sums, np.array([ratio / count]), *bounds, profile).astype(operands.dtype)
+        factor = np.array([ratio / count])
+        return requantize(sums, factor, *bounds, profile, operands.output_scale).astype(operands.dtype)
     multiplier, shift = quantize_multiplier(ratio)
     reduction = min(count.bit_length() - 1, 32, 31 + shift)
     multipliers = np.array([(multiplier << reduction) // count], np.int32)

@@ -41,17 +41,22 @@ def rescaler(profile: Profile) -> Callable[[int, int, int], int]:
     return rescale
 
 
-def requantize_one(accumulator: int, scale: float, zero_point: int, low: int, high: int, profile: Profile) -> int:
-    """Requantise one accumulator."""
-    return int(stages(accumulator, scale, zero_point, low, high, profile_of(profile))[-1][1])
-
-
-def requantize(accumulators: Array, scales: Array, zero_point: int, low: int, high: int, profile: Profile) -> Array:
+def requantize(
+    accumulators: Array,
+    scales: Array,
+    zero_point: int,
+    low: int,
+    high: int,
+    profile: Profile,
+    output_scale: float = 1.0,
+) -> Array:
     """Requantise int32 accumulators (..., channels) one by one."""
+    record = profile_of(profile)
     result = np.empty(accumulators.shape, np.int32)
     for index in np.ndindex(accumulators.shape):
         scale = float(scales[index[-1] if scales.size > 1 else 0])
-        result[index] = requantize_one(int(accumulators[index]), scale, zero_point, low, high, profile)
+        steps = stages(int(accumulators[index]), scale, zero_point, low, high, record, output_scale)
+        result[index] = steps[-1][1]
     return result
 
 
@@ -67,7 +72,7 @@ def finish(sums: Array, operands: Operands, profile: Profile) -> Array:
     else:
         factors = math.prod(operands.input_scales) * scales / operands.output_scale
     bounds = (operands.output_zero_point, operands.low, operands.high)
-    return requantize(wrapped, factors, *bounds, profile).astype(operands.dtype)
+    return requantize(wrapped, factors, *bounds, profile, operands.output_scale).astype(operands.dtype)
 
 
 def _windows(shape: tuple[int, ...], size: tuple[int, int], operator: Conv2d | DepthwiseConv2d | Pool2d) -> Iterator[

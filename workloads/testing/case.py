@@ -124,7 +124,7 @@ def requantized(case: Case, sums: Array, profile: str) -> Array:
     if stated is not None and profile in FIXED_POINT:
         return requantize_fixed(sums, stated.multipliers, stated.shifts, *bounds, profile).astype(operands.dtype)
     scales = effective_scales(operands, profile) if stated is None else stated.scales
-    return requantize(sums, scales, *bounds, profile).astype(operands.dtype)
+    return requantize(sums, scales, *bounds, profile, operands.output_scale).astype(operands.dtype)
 
 
 def factors(case: Case) -> Factors:

@@ -248,7 +248,8 @@ def _staged(case: Case, accumulator: int, index: tuple[int, ...], profile: str) 
     stated = operands.stated.output if operands.stated is not None else None
     scales = effective_scales(operands, profile) if stated is None else stated.scales
     scale = float(scales[index[-1] if scales.size > 1 else 0])
-    found = stages(accumulator, scale, operands.output_zero_point, operands.low, operands.high, profile)
+    bounds = (operands.output_zero_point, operands.low, operands.high)
+    found = stages(accumulator, scale, *bounds, profile, operands.output_scale)
     return tuple((name, float(value)) for name, value in found)
 
 
