@@ -75,11 +75,28 @@ def product(
     return run(ready, x)
 
 
+def depthwise(x: Array, operands: Operands, window: Window, profile: str | RequantProfile | None) -> Array:
+    """Convolve each channel of images with its own filter, weights (1,KH,KW,C), and finish the sums.
+
+    Parameters are those of ``product``.
+    """
+    if operands.weights is None:
+        raise ValueError("the layer has no weights")
+    key = (kernel_path(), profile, x.shape, x.dtype.name, operands.weights.shape, window)
+    ready = cast("Ready | None", operands.prepared.get("depthwise"))
+    if ready is None or ready.key != key:
+        ready = _ready(key, x, operands.weights, operands, window, profile)
+        operands.prepared["depthwise"] = ready
+    return run(ready, x)
+
+
 def run(ready: Ready, x: Array) -> Array:
     """Run a prepared layer on one batch of images, on the threads in use."""
+    from workloads.kernels.depthwise import convolve_rows
     from workloads.kernels.implicit import multiply_blocks
 
     panels, geometry = ready.panels, ready.panels.geometry
+    single = panels.depthwise
     pixels, outputs = geometry.rows * geometry.columns, geometry.groups * geometry.outputs
     out = np.empty((x.shape[0], pixels, outputs), ready.dtype)
     shape = (x.shape[0], geometry.rows, geometry.columns, outputs)
@@ -89,13 +106,14 @@ def run(ready: Ready, x: Array) -> Array:
     blocks = x.shape[0] * panels.blocks
 
     def compute(first_block: int, last_block: int, first_panel: int, last_panel: int) -> None:
-        work = (first_block, last_block, first_panel, last_panel)
         band = np.empty(*panels.band)
-        multiply_blocks(
-            images, panels.weights, panels.segments, ready.channels, geometry, ready.finish, work, band, out
-        )
+        constants = (panels.weights, panels.segments, ready.channels, geometry, ready.finish)
+        if single:
+            convolve_rows(images, *constants, (first_block, last_block), band, out)
+        else:
+            multiply_blocks(images, *constants, (first_block, last_block, first_panel, last_panel), band, out)
 
-    threads = thread_count(out.size * panels.weights.size // max(outputs, 1))
+    threads = thread_count(out.size * panels.weights.size // outputs)
     if threads == 1:
         compute(0, blocks, 0, panels.panels)
     elif blocks >= 4 * threads or panels.panels == 1:
@@ -113,20 +131,22 @@ def _ready(
     window: Window,
     profile: str | RequantProfile | None,
 ) -> Ready:
-    from workloads.kernels.panels import prepare
+    from workloads.kernels.panels import prepare, prepare_depthwise
 
     centred = weights.astype(np.int16) - np.int16(operands.weight_zero_point)
-    panels = prepare(x.shape, x.dtype.name, operands.input_zero_points[0], centred, window, kernel_path())
+    given = (x.shape, x.dtype.name, operands.input_zero_points[0], centred, window)
+    single = window.groups == x.shape[3] and weights.shape[0] == 1
+    panels = prepare_depthwise(*given) if single else prepare(*given, kernel_path())
     if profile is None:
         nothing = Finish(finish.SUMS, 0, 0, 0)
         channels = channels_of(panels.correction, None, None, finish.SUMS)
-        return Ready(key, panels, padded(channels, window.groups, panels.geometry.lanes), nothing, "int32")
+        return Ready(key, panels, padded(channels, panels.geometry.groups, panels.geometry.lanes), nothing, "int32")
     way = way_of(profile)
     if way is None:
         raise ValueError(f"profile {profile_of(profile).name!r} needs whole sums")
     channels = channels_of(panels.correction, operands, profile, way)
     bounds = Finish(way, operands.output_zero_point, operands.low, operands.high)
-    return Ready(key, panels, padded(channels, window.groups, panels.geometry.lanes), bounds, operands.dtype)
+    return Ready(key, panels, padded(channels, panels.geometry.groups, panels.geometry.lanes), bounds, operands.dtype)
 
 
 def channels_of(

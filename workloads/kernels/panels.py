@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.kernels.finish import LANES
 from workloads.kernels.implicit import Geometry
 from workloads.kernels.tile import GROUP_BYTES, TILE_ROWS, processor_features, tile_shape
 from workloads.shapes import windows
@@ -20,7 +21,7 @@ BLOCK_PIXELS = 128  # outputs of one block: enough rows per panel, sums that sta
 BLOCK_BYTES = 192 * 1024
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Window:
     """How a filter moves over an image."""
 
@@ -42,6 +43,8 @@ class Panels:
         int32 to add to each output channel's sums; what the shift to unsigned values changed.
     band
         Elements of the band and their type.
+    depthwise
+        Whether weights and segments are those of ``convolve_rows``.
     """
 
     weights: Array
@@ -49,6 +52,7 @@ class Panels:
     geometry: Geometry
     correction: Array
     band: tuple[int, str]
+    depthwise: bool = False
 
     @property
     def panels(self) -> int:
@@ -93,6 +97,31 @@ def prepare(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array,
     return Panels(
         pack(runs, window.groups, steps, tile, size), np.ascontiguousarray(segments, np.int64), geometry,
         correction.astype(np.int32), (elements, "uint8" if in_bytes else "int16"),
+    )  # fmt: skip
+
+
+def prepare_depthwise(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array, window: Window) -> Panels:
+    """Lay out centred int16 weights (1,KH,KW,C) of a depthwise convolution; no type but int16 is used."""
+    del dtype
+    _, height, width, channels = shape
+    _, kernel_y, kernel_x, _ = weights.shape
+    rows, columns = windows((height, width), (kernel_y, kernel_x), window.stride, window.padding, window.dilation)
+    top, left, _, right = window.padding
+    padded = width + left + right
+    window_rows = (kernel_y - 1) * window.dilation[0] + 1
+    block = _block_rows(rows, columns, padded * channels * 2 * window.stride[0], 1)
+    geometry = Geometry(
+        height, width, channels, rows, columns, *window.stride, top, left, padded, window_rows, 1, channels,
+        1, LANES, 1, block, -zero_point, 0,
+    )  # fmt: skip
+    at_rows = np.arange(kernel_y)[:, None] * window.dilation[0] * padded
+    offsets = (at_rows + np.arange(kernel_x)[None] * window.dilation[1]).ravel() * channels * 2
+    elements = ((block - 1) * window.stride[0] + window_rows) * padded * channels + LANES
+    lower = np.zeros((kernel_y * kernel_x, -(-channels // LANES) * LANES), np.int32)
+    lower[:, :channels] = weights.reshape(-1, channels).view(np.uint16)
+    return Panels(
+        lower, offsets.astype(np.int64), geometry,
+        np.zeros(channels, np.int32), (elements, "int16"), depthwise=True,
     )  # fmt: skip
 
 
