@@ -21,6 +21,7 @@ class Operator:
     outputs: list[int]
     options: str | None = None
     fields: dict[str, Any] = field(default_factory=dict)
+    intermediates: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -43,13 +44,14 @@ class TfliteWriter:
         axis: int = 0,
         signature: tuple[int, ...] | None = None,
         name: str | None = None,
+        variable: bool = False,
     ) -> int:
         index = len(self.tensors)
         scales = None if scale is None else np.atleast_1d(np.asarray(scale, np.float32))
         zero_points = None if scales is None else np.broadcast_to(np.asarray(zero_point, np.int64), scales.shape)
         self.tensors.append({
             "name": name or f"tensor_{index}", "shape": shape, "kind": kind, "scales": scales,
-            "zero_points": zero_points, "axis": axis, "signature": signature,
+            "zero_points": zero_points, "axis": axis, "signature": signature, "variable": variable,
             "data": None if data is None else np.ascontiguousarray(data).tobytes(),
         })  # fmt: skip
         return index
@@ -132,6 +134,7 @@ class TfliteWriter:
         tflite.TensorAddBuffer(builder, number)
         tflite.TensorAddName(builder, name)
         tflite.TensorAddHasRank(builder, True)
+        tflite.TensorAddIsVariable(builder, tensor["variable"])
         if quantization is not None:
             tflite.TensorAddQuantization(builder, quantization)
         if signature is not None:
@@ -141,6 +144,7 @@ class TfliteWriter:
     @staticmethod
     def _operator(builder: flatbuffers.Builder, operator: Operator, code: int) -> int:
         inputs, outputs = _ints(builder, operator.inputs), _ints(builder, operator.outputs)
+        between = _ints(builder, operator.intermediates) if operator.intermediates else None
         options = None
         if operator.options is not None:
             getattr(tflite, f"{operator.options}Start")(builder)
@@ -151,6 +155,8 @@ class TfliteWriter:
         tflite.OperatorAddOpcodeIndex(builder, code)
         tflite.OperatorAddInputs(builder, inputs)
         tflite.OperatorAddOutputs(builder, outputs)
+        if between is not None:
+            tflite.OperatorAddIntermediates(builder, between)
         if options is not None:
             tflite.OperatorAddBuiltinOptionsType(builder, getattr(tflite.BuiltinOptions, operator.options))
             tflite.OperatorAddBuiltinOptions(builder, options)

@@ -83,7 +83,7 @@ def _structure(model: RawModel) -> Iterator[str]:
 def _used(model: RawModel) -> set[int]:
     used = {*model.inputs, *model.outputs}
     for operator in model.operators:
-        used.update(operator.inputs, operator.outputs)
+        used.update(operator.inputs, operator.outputs, operator.intermediates)
     return used
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -119,7 +119,7 @@ def expect(operator: RawOperator, least: int, most: int) -> RawOperator:
     if not least <= len(inputs) <= most or -1 in inputs or len(operator.outputs) != 1:
         wanted = str(least) if least == most else f"{least} to {most}"
         raise ValueError(f"{len(inputs)} inputs and {len(operator.outputs)} outputs; expected {wanted} and 1")
-    return type(operator)(operator.name, inputs, operator.outputs, operator.options)
+    return replace(operator, inputs=inputs)
 
 
 def check_arithmetic(context: Context, operator: RawOperator, activations: int) -> bool:
@@ -129,12 +129,16 @@ def check_arithmetic(context: Context, operator: RawOperator, activations: int) 
     kinds = {tensor.dtype for tensor in tensors}
     if kinds == {"float32"}:
         return False
-    if kinds not in ({"int8"}, {"uint8"}):
+    if kinds not in ({"int8"}, {"uint8"}, {"int16"}):
         found = ", ".join(f"{tensor.name!r} {tensor.dtype}" for tensor in tensors)
-        raise ValueError(f"mixes element types ({found}); expected float32, int8 or uint8 throughout")
+        raise ValueError(f"mixes element types ({found}); expected float32, int8, uint8 or int16 throughout")
     for tensor in tensors:
         if tensor.quantization is None or tensor.quantization.scale.size != 1:
             raise ValueError(f"{tensor.dtype} tensor {tensor.name!r} needs one scale and zero point")
+        if tensor.dtype == "int16" and tensor.quantization.zero_point.any():
+            raise ValueError(
+                f"int16 tensor {tensor.name!r} has zero point {tensor.quantization.zero_point}, expected 0"
+            )
     return True
 
 
@@ -167,11 +171,12 @@ def check_weights(context: Context, operator: RawOperator, axis: int, *, integer
         raise ValueError(f"bias of shape {list(bias.shape)} for {channels} output channels")
     activation = context.tensor(operator, 0)
     types = (weights.dtype, bias.dtype if bias is not None else None)
-    if types not in (
-        {(activation.dtype, "int32"), (activation.dtype, None)}
-        if integer
-        else {("float32", "float32"), ("float32", None)}
-    ):
+    expected: set[tuple[str, str | None]] = {("float32", "float32"), ("float32", None)}
+    if integer and activation.dtype == "int16":
+        expected = {("int8", "int64"), ("int8", "int32"), ("int8", None)}
+    elif integer:
+        expected = {(activation.dtype, "int32"), (activation.dtype, None)}
+    if types not in expected:
         raise ValueError(f"weights of {types[0]} and bias of {types[1]} for an input of {activation.dtype}")
     if integer:
         _check_weight_quantization(activation, weights, bias, axis)

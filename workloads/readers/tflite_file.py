@@ -31,7 +31,8 @@ OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
         "Padding", "StrideH", "StrideW", "DilationHFactor", "DilationWFactor", "FusedActivationFunction",
     )),
     "FULLY_CONNECTED": ("FullyConnectedOptions", ("FusedActivationFunction", "WeightsFormat", "KeepNumDims")),
-    "ADD": ("AddOptions", ("FusedActivationFunction",)),
+    "ADD": ("AddOptions", ("FusedActivationFunction", "PotScaleInt16")),
+    "SUB": ("SubOptions", ("FusedActivationFunction", "PotScaleInt16")),
     "MUL": ("MulOptions", ("FusedActivationFunction",)),
     "AVERAGE_POOL_2D": ("Pool2DOptions", (
         "Padding", "StrideH", "StrideW", "FilterHeight", "FilterWidth", "FusedActivationFunction",
@@ -42,6 +43,14 @@ OPTIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "MEAN": ("ReducerOptions", ("KeepDims",)),
     "SOFTMAX": ("SoftmaxOptions", ("Beta",)),
     "CONCATENATION": ("ConcatenationOptions", ("Axis", "FusedActivationFunction")),
+    "TRANSPOSE_CONV": ("TransposeConvOptions", ("Padding", "StrideH", "StrideW", "FusedActivationFunction")),
+    "RESIZE_BILINEAR": ("ResizeBilinearOptions", ("AlignCorners", "HalfPixelCenters")),
+    "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", ("AlignCorners", "HalfPixelCenters")),
+    "GELU": ("GeluOptions", ("Approximate",)),
+    "SVDF": ("SVDFOptions", ("Rank", "FusedActivationFunction")),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": ("UnidirectionalSequenceLSTMOptions", (
+        "FusedActivationFunction", "CellClip", "ProjClip", "TimeMajor", "DiagonalRecurrentTensors",
+    )),
     "BATCH_MATMUL": ("BatchMatMulOptions", ("AdjX", "AdjY")),
 }  # fmt: skip
 
@@ -68,6 +77,7 @@ class RawOperator:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     options: Mapping[str, Any] | None
+    intermediates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +198,8 @@ class _Decoder:
             raise ValueError(f"operator code {index} does not exist; there are {len(codes)}")
         inputs = self._integers(operator.InputsLength, operator.InputsAsNumpy)
         outputs = self._integers(operator.OutputsLength, operator.OutputsAsNumpy)
-        return RawOperator(codes[index], inputs, outputs, self._options(operator, codes[index]))
+        between = self._integers(operator.IntermediatesLength, operator.IntermediatesAsNumpy)
+        return RawOperator(codes[index], inputs, outputs, self._options(operator, codes[index]), between)
 
     def _options(self, operator: Any, name: str) -> Mapping[str, Any] | None:
         if name not in OPTIONS:
