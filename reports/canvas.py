@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH_IN, LEGEND_COLUMNS = 9.2, 6
+TICKS = 5  # at most per axis: each costs as much time as a curve
 _RIGHT_IN = 0.3
 # Two colors no plot uses, so that they can be handed over to the page's style.
 _INK, _LINE = "#1b1b1c", "#d3d3d4"
@@ -91,7 +92,10 @@ def grid(
             "hspace": (title_in + gap_in) / panel_in,
         },
     )
-    return figure, [axis for row in axes for axis in row]
+    flat = [axis for row in axes for axis in row]
+    for axis in flat:
+        axis.locator_params(nbins=TICKS)
+    return figure, flat
 
 
 def label_room_in(labels: Sequence[str], size_pt: float = 9) -> float:

@@ -10,6 +10,9 @@ from reports.tables import Cell, Table, cells
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+NAME_WIDTH = 28
+NEGLIGIBLE = 1e-6
+SKIPPED_SHOWN = 5
 UNVERIFIED = "The profile is unverified: it was read from documents and never compared with the target itself."
 
 
@@ -99,56 +102,97 @@ def problem_table(rows: Sequence[Mapping[str, Any]]) -> Table | None:
 
 
 def agreement_tables(found: Mapping[str, Any]) -> list[Table]:
-    """Put the differences between profiles beside the predicted ones: per layer, at the outputs, against float."""
-    tables = [_pairs(found), _outputs(found)]
-    return [*tables, _noise(found)] if found["layers"] else tables
+    """Put the differences between profiles beside the predicted ones: per layer, in all, and at the outputs."""
+    tables = [_layers(found), _matrix(found)]
+    return [*tables, _ends(found)] if found["ends"] else tables
 
 
-def _pairs(found: Mapping[str, Any]) -> Table:
+def agreement_sentences(found: Mapping[str, Any]) -> list[str]:
+    """Say what was run, what could not be, and which profiles are unverified."""
+    unverified = [each["name"] for each in found["profiles"] if not each["verified"]]
+    lines = [f"{found['model']}; {'; '.join(found['notes'])}."]
+    if unverified:
+        lines.append(f"Unverified, read from documents and never compared with the target: {', '.join(unverified)}.")
+    shown = found["skipped"][:SKIPPED_SHOWN]
+    more = len(found["skipped"]) - len(shown)
+    return [*lines, *(f"Left out: {line}" for line in shown), *([f"... and {more} more left out"] if more > 0 else [])]
+
+
+def _layers(found: Mapping[str, Any]) -> Table:
+    """One row per layer: how often every other profile differs from the first, and the noise against float."""
+    first, *others = (each["name"] for each in found["profiles"])
+    pairs = {(row["layer"], row["first"], row["second"]): row for row in found["pairs"]}
+    noise = {row["layer"]: row["sqnr_db"] for row in found["layers"]}
+    names = dict.fromkeys((row["layer"], row["op"]) for row in found["pairs"])
     rows = tuple(
         (
-            *cells((row["layer"], row["op"], row["first"], row["second"])),
-            Cell(integer(row["outputs"])),
-            Cell(_rate(row["observed"])),
-            Cell("no law" if row["predicted"] is None else _rate(row["predicted"])),
-            Cell(integer(row["largest"]), alarm=row["largest"] > 1),
+            Cell(f"{number} {shortened(name)}"),
+            Cell(op),
+            *(_pair_cell(pairs.get((name, first, other))) for other in others),
+            *([Cell(MISSING if noise.get(name) is None else f"{noise[name]:.1f} dB")] if noise else []),
         )
-        for row in found["pairs"]
+        for number, (name, op) in enumerate(names, start=1)
     )
-    titles = ("layer", "operator", "profile", "other", "outputs", "differ", "predicted", "by up to")
+    titles = ("layer", "operator", *others, *(["SQNR"] if noise else []))
     note = (
-        "Each layer on the same inputs. predicted: from the right shifts of the layer's factors, for outputs that are "
-        "not clamped; no law: none is known for the pair."
+        f"Share of outputs that differ from {first} on the same inputs; in brackets as predicted from the right shifts "
+        "and the share that is not clamped (none: no law is known); xN: differences of up to N. SQNR: signal over "
+        "noise against the same network in float."
     )
-    return Table("Outputs that differ between profiles", titles, rows, (*(False,) * 4, *(True,) * 4), note)
+    return Table(f"Against {first}, layer by layer", titles, rows, (False, False, *(True,) * (len(titles) - 2)), note)
 
 
-def _outputs(found: Mapping[str, Any]) -> Table:
+def _pair_cell(row: Mapping[str, Any] | None) -> Cell:
+    if row is None:
+        return Cell(MISSING)
+    predicted = "" if row["predicted"] is None else f" ({_rate(row['predicted'])})"
+    size = f" x{row['largest']}" if row["largest"] > 1 else ""
+    return Cell(f"{_rate(row['observed'])}{predicted}{size}", alarm=row["largest"] > 1)
+
+
+def _matrix(found: Mapping[str, Any]) -> Table:
+    """All layers together, each profile against each."""
+    names = [each["name"] for each in found["profiles"]]
+    outputs: dict[tuple[str, str], list[float]] = {}
+    for row in found["pairs"]:
+        total = outputs.setdefault((row["first"], row["second"]), [0.0, 0.0])
+        total[0] += row["observed"] * row["outputs"]
+        total[1] += row["outputs"]
+
+    def cell(one: str, two: str) -> Cell:
+        differing, count = outputs.get((one, two), outputs.get((two, one), [0.0, 0.0]))
+        return Cell(MISSING if one == two or not count else _rate(differing / count))
+
+    rows = tuple((Cell(one), *(cell(one, two) for two in names)) for one in names)
+    return Table("All layers together", ("differ", *names), rows, (False, *(True,) * len(names)))
+
+
+def _ends(found: Mapping[str, Any]) -> Table:
     rows = tuple(
         (
-            *cells((row["output"], row["first"], row["second"])),
+            *cells((shortened(row["output"]), row["first"], row["second"])),
             Cell(integer(row["outputs"])),
             Cell(_rate(row["observed"])),
             Cell(integer(row["largest"]), alarm=row["largest"] > 1),
-            Cell(MISSING if row["same_answer"] is None else percent(row["same_answer"])),
+            Cell(percent(row["same_answer"]), alarm=row["same_answer"] < 1),
         )
         for row in found["ends"]
     )
     titles = ("output", "profile", "other", "values", "differ", "by up to", "same answer")
-    note = "The whole network, every layer under one profile. same answer: samples whose largest output is the same."
+    note = "The whole network under one profile. same answer: samples whose largest output is the same."
     return Table("At the end of the network", titles, rows, (*(False,) * 3, *(True,) * 4), note)
 
 
-def _noise(found: Mapping[str, Any]) -> Table:
-    rows = tuple(
-        (*cells((row["layer"], row["op"])), Cell(MISSING if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f} dB"))
-        for row in found["layers"]
-    )
-    note = "Signal over quantisation noise, against the same network in float64 with the weights as stored."
-    return Table("Against float", ("layer", "operator", "SQNR"), rows, (False, False, True), note)
+def shortened(name: str) -> str:
+    """Return the last part of a long name."""
+    last = name.replace(";", "/").rstrip("/").split("/")
+    found = name if len(name) <= NAME_WIDTH else last[-1] if len(last[-1]) > 3 else "/".join(last[-2:])
+    return found if len(found) <= NAME_WIDTH else f"{found[: NAME_WIDTH - 3]}..."
 
 
 def _rate(value: float) -> str:
+    if 0 < value < NEGLIGIBLE:
+        return f"<{100 * NEGLIGIBLE:g} %"
     return "0" if value == 0 else f"{significant(100 * value)} %"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from reports import evidence, plots, summary, tables
 from reports.formats import duration
+from reports.templating import source, template
 
 if TYPE_CHECKING:
     from reports.canvas import Plot
@@ -15,19 +15,10 @@ if TYPE_CHECKING:
 
 def render(record: Record) -> str:
     """HTML of a whole report; every text of the record is escaped, the plots are inline SVG."""
-    from jinja2 import Environment, FunctionLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FunctionLoader(_template),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     run_plots, model_plots = _split(plots.plots(record))
-    page = environment.get_template("report.html.j2").render(
+    page = template("report.html.j2").render(
         record=record,
-        style=_template("report.css"),
+        style=source("report.css"),
         headline=summary.headline(record),
         caveats=summary.caveats(record),
         comparison=tables.comparison(record),
@@ -39,10 +30,6 @@ def render(record: Record) -> str:
         duration=duration(record.duration_s),
     )
     return f"{page.rstrip()}\n"
-
-
-def _template(name: str) -> str:
-    return (files("reports") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _split(found: list[Plot]) -> tuple[list[Plot], list[Plot]]:

@@ -42,7 +42,7 @@ def test_axes_are_labelled_with_quantity_and_unit(found):
         "State of charge": ("time since the start", "state of charge", "90.0 %"),
         "Energy and carbon": ("phone: energy", "phone: carbon (CO2e)", "40 J", "5 mg"),
         "Roofline": ("arithmetic intensity [MAC/B]", "rate", "200 MMAC/s"),
-        "Layers of mobilenet on npu": ("latency of the layer", "4 ms"),
+        "Layers of mobilenet on npu": ("latency of the layer", "4.00 ms, 80.0 %"),
     }
     by_title = {plot.title: plot.svg for plot in found}
     for title, texts in labels.items():
