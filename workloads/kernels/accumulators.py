@@ -171,7 +171,8 @@ def depthwise_conv2d_sums(
 ) -> Array:
     """Return the int64 sums of a depthwise convolution, bias included; weights (1,KH,KW,C*multiplier).
 
-    x86 kernels widen bytes before a depthwise product, so that ``pair16`` does not apply: its sums wrap.
+    x86 kernels widen bytes before a depthwise product, so that ``pair16`` does not apply: its sums wrap
+    (microsoft/onnxruntime:onnxruntime/core/mlas/lib/qdwconv_avx2.cpp).
     """
     weights, accumulator = _weights(operands), profile_of(profile).accumulator
     accumulator = "wrap32" if accumulator == "pair16" else accumulator
