@@ -125,6 +125,9 @@ def predict(
     allow_uncovered: Annotated[
         bool, typer.Option("--allow-uncovered", help="Go on where an operator has no cost, and show the share.")
     ] = False,
+    numerics: Annotated[
+        bool, typer.Option("--numerics", help="Show how far targets' arithmetics agree on the model.")
+    ] = False,
     size: SizeOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)
 ) -> None:
@@ -141,13 +144,18 @@ def predict(
         allow_uncovered=allow_uncovered,
         sizes=_sizes(size),
     )
-    rows = predict_all(models, on, chosen, layers=layers)
+    rows = predict_all(models, on, chosen, layers=layers, numerics=numerics)
     if format is Format.JSON:
         typer.echo(json.dumps(rows, indent=2, allow_nan=False))
     else:
         from reports.text import predictions_table
 
         predictions_table(rows, _console(), layers=layers)
+        if numerics:
+            from simulator.fuzz_command import show_agreement
+
+            for found in {row["model"]: row["numerics"] for row in rows}.values():
+                show_agreement(found, _console())
 
 
 @app.command()
@@ -173,7 +181,7 @@ def quantize(
     calibration: Annotated[
         Path | None, typer.Option(help="An .npz of sample inputs; without it, seeded normal numbers.")
     ] = None,
-    method: Annotated[str, typer.Option(help="How ranges are picked: min-max or percentile.")] = "min-max",
+    method: Annotated[str, typer.Option(help="How ranges are picked: min-max, percentile or mse.")] = "min-max",
     percentile: Annotated[float, typer.Option(help="The share of values kept by --method percentile, in per cent.")] = (
         99.99
     ),

@@ -138,11 +138,16 @@ def _agreement(request: Request, progress: Progress) -> Answer:
 
     found = compare(str(request.agreement), request.profiles, seed=request.seed, layer=request.layer, progress=progress)
 
-    def show(console: Console) -> None:
-        from reports.fuzz import agreement_tables
-        from reports.text import print_table
+    return Answer(found, partial(show_agreement, found), failed=False)
 
-        for table in agreement_tables(found):
-            print_table(table, console)
 
-    return Answer(found, show, failed=False)
+def show_agreement(found: Mapping[str, Any], console: Console) -> None:
+    """Print how far profiles agree on a model."""
+    from reports.fuzz import agreement_sentences, agreement_tables
+    from reports.text import print_table
+
+    for line in agreement_sentences(found):
+        console.print(line, markup=False, highlight=False)
+    for table in agreement_tables(found):
+        console.print()
+        print_table(table, console)

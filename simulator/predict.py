@@ -14,6 +14,8 @@ from workloads.readers.load import load
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from workloads.graph import Graph
+
 
 @dataclass(frozen=True)
 class Options:
@@ -50,14 +52,15 @@ def _collect(names: Sequence[str], read: Callable[[str], Any], problems: list[st
 
 
 def predict(
-    models: Sequence[str], devices: Sequence[str], options: Options, *, layers: bool = False
+    models: Sequence[str], devices: Sequence[str], options: Options, *, layers: bool = False, numerics: bool = False
 ) -> list[dict[str, Any]]:
     """Predict each model on each device.
 
     Returns
     -------
     rows
-        One per model and device, models outermost; the fields of ``Estimate``, ``layers`` only when asked for.
+        One per model and device, models outermost; the fields of ``Estimate``, ``layers`` only when asked for, and so
+        ``numerics``: how far targets' arithmetics agree on the model, as ``simulator.numerics.compare_graph`` returns.
 
     Raises
     ------
@@ -73,6 +76,7 @@ def predict(
 
     rows = []
     for graph in graphs:
+        agreed = _numerics(graph) if numerics else {}
         for chip in chips:
             result = estimate(
                 graph,
@@ -87,5 +91,11 @@ def predict(
             row = asdict(result)
             if not layers:
                 del row["layers"]
-            rows.append(row)
+            rows.append(row | agreed)
     return rows
+
+
+def _numerics(graph: Graph) -> dict[str, Any]:
+    from simulator.numerics import compare_graph
+
+    return {"numerics": compare_graph(graph)}

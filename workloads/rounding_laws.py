@@ -54,20 +54,17 @@ def predicted_rate(
     twice = np.where(right > 0, 2.0 ** -(right + 1), 0.0)  # of all outputs
     ties = np.where(right > 0, 2.0**-right, 0.0)  # of the values after the first rounding
     exact = 2.0 ** -np.maximum(31 - shifts - _trailing_zeros(multipliers), 1.0)  # of the scaled sums
-    pair = frozenset(each for each in kinds if each is not None)
-    match sorted(pair):
-        case ["twice-away", "twice-up"]:
-            rate = negative * ties
-        case ["floor", other]:
-            rate = inside * (0.5 + np.where(other == "twice-up", twice, 0.0))
-        case ["floor", "twice-away"] | ["floor", "twice-up"]:
-            rate = inside * 0.5 * np.ones_like(twice)
-        case [_, "twice-away" | "twice-up"]:
-            rate = inside * twice
-        case ["away", "up"]:
-            rate = negative * exact
-        case _:
-            rate = inside * exact / 2
+    pair, doubled = set(kinds), {"twice-away", "twice-up"} & set(kinds)
+    if pair == {"twice-away", "twice-up"}:
+        rate = negative * ties
+    elif "floor" in pair:
+        rate = inside * (0.5 + (twice if "twice-up" in pair else 0.0 * twice))
+    elif doubled:
+        rate = inside * twice
+    elif pair == {"away", "up"}:
+        rate = negative * exact
+    else:
+        rate = inside * exact / 2
     return float(np.mean(rate))
 
 

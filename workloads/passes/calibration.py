@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from workloads.graph import Graph
     from workloads.tensor import Array
 
-METHODS = ("min-max", "percentile")
-KEPT_VALUES = 2**14  # per tensor and sample, evenly spaced, for percentiles
+METHODS = ("min-max", "percentile", "mse")
+KEPT_VALUES = 2**14  # per tensor and sample, evenly spaced, for percentiles and squared errors
+SHRINKS = 64  # ranges tried by "mse", from 1/64 of the observed one up to all of it
 
 
 def seeded_inputs(graph: Graph, samples: int = 8, seed: int = 0) -> dict[str, Array]:
@@ -72,7 +73,10 @@ def input_problems(graph: Graph, arrays: Mapping[str, Array]) -> list[str]:
 def ranges(
     graph: Graph, inputs: Mapping[str, Array], method: str, percentile: float = 99.99
 ) -> dict[str, tuple[float, float]]:
-    """Return the lowest and highest value of every activation; with "percentile", of its inner ``percentile`` per cent.
+    """Return the range of every activation.
+
+    With "min-max" the lowest and highest value, with "percentile" of the inner ``percentile`` per cent of the values,
+    with "mse" the part of the whole range whose int8 quantisation has the smallest mean squared error.
 
     Raises
     ------
@@ -93,7 +97,7 @@ def ranges(
         for name, array in values.items():
             low[name] = min(low.get(name, np.inf), float(array.min()))
             high[name] = max(high.get(name, -np.inf), float(array.max()))
-            if method == "percentile":
+            if method != "min-max":
                 flat = array.ravel()
                 kept.setdefault(name, []).append(flat[:: -(-flat.size // KEPT_VALUES)].copy())
     wild = [name for name in low if not (np.isfinite(low[name]) and np.isfinite(high[name]))]
@@ -101,12 +105,31 @@ def ranges(
         raise InputError("calibration", [f"activation {name!r} is not finite on these inputs" for name in wild])
     if method == "min-max":
         return {name: (low[name], high[name]) for name in low}
+    if method == "mse":
+        return {name: least_squares_range(np.concatenate(parts), low[name], high[name]) for name, parts in kept.items()}
     tails = (100 - percentile, percentile)
     return {
         name: (float(bounds[0]), float(bounds[1]))
         for name, parts in kept.items()
         for bounds in [np.percentile(np.concatenate(parts), tails)]
     }
+
+
+def least_squares_range(values: Array, low: float, high: float) -> tuple[float, float]:
+    """Return the part of a range, shrunk towards 0, whose 256 levels hold the values with the least squared error."""
+    low, high = min(low, 0.0), max(high, 0.0)
+    wide = values.astype(np.float64)
+    best, chosen = np.inf, (low, high)
+    for part in range(SHRINKS, 0, -1):
+        bottom, top = low * part / SHRINKS, high * part / SHRINKS
+        step = (top - bottom) / 255
+        if not step > 0:
+            break
+        levels = np.clip(np.rint(wide / step), np.rint(bottom / step), np.rint(bottom / step) + 255)
+        error = float(np.square(levels * step - wide).mean())
+        if error < best:
+            best, chosen = error, (bottom, top)
+    return chosen
 
 
 def _activations(graph: Graph, inputs: Mapping[str, Array]) -> Iterator[dict[str, Array]]:

@@ -43,6 +43,8 @@ QUANTIZABLE = (
 )  # fmt: skip
 SOFTMAX_OUTPUT = (1 / 256, -128)  # probabilities 0 .. 255/256, as TFLite and onnxruntime quantise them
 INT32_MAX = 2**31 - 1
+BIAS_REMEDY = "calibrate on inputs of a wider range, or scale up the weights and scale down the layer before"
+SUM_REMEDY = "split the layer's depth in two and add the halves"
 
 
 def quantize(
@@ -60,7 +62,7 @@ def quantize(
     calibration_inputs
         One float array per input, samples stacked along the first axis; seeded normal numbers when not given.
     method
-        "min-max", or "percentile" of the values of all samples.
+        "min-max", "percentile" of the values of all samples, or "mse": the range of least squared error.
     arithmetic
         Whose integer semantics the graph has: "onnxruntime" or "litert".
 
@@ -188,13 +190,15 @@ def _product_constants(graph: Graph, layer: Layer, x: Quantization) -> tuple[lis
             exact = np.rint(bias.materialize().astype(np.float64) / scale.astype(np.float64))
         wide = int((np.abs(exact) > INT32_MAX).sum())
         if wide:
-            problems.append(f"{wide} of {exact.size} biases do not fit 32 bits at the scale of the products")
+            problems.append(
+                f"{wide} of {exact.size} biases do not fit 32 bits at the scale of the products; {BIAS_REMEDY}"
+            )
         stored = np.clip(exact, -INT32_MAX, INT32_MAX).astype(np.int32)
         reach = reach + np.abs(stored.astype(np.int64))
         values = Quantization(scale, np.zeros(scale.shape, np.int32), 0)
         constants.append(replace(bias, dtype="int32", quantization=values, data=stored))
     if not problems and (reach > INT32_MAX).any():
-        problems.append(f"sums of up to {int(reach.max())} do not fit 32 bits")
+        problems.append(f"sums of up to {int(reach.max())} do not fit 32 bits; {SUM_REMEDY}")
     return constants, problems
 
 
