@@ -24,7 +24,7 @@ _DOUBLE = RequantProfile(
     scale="q31",
     steps=("high:half-up", "shift:half-away"),
     verified=True,
-    source="tflite-micro@90b983c2:tensorflow/lite/kernels/internal/common.h, MultiplyByQuantizedMultiplier; "
+    source="tflite-micro@90b983c2:tensorflow/lite/kernels/internal/common.cc, MultiplyByQuantizedMultiplier; "
     "equal to LiteRT 2.3.0's reference convolutions",
 )
 _SINGLE = replace(
