@@ -11,12 +11,14 @@ from workloads.arithmetic import effective_scales, quantize_multipliers
 from workloads.kernels import finish
 from workloads.kernels.dispatch import kernel_path
 from workloads.kernels.finish import Channels, Finish
+from workloads.kernels.panels import POINTWISE, Window, prepare, prepare_depthwise, prepare_product
 from workloads.kernels.parallel import share, thread_count
 from workloads.profiles import profile_of
 
 if TYPE_CHECKING:
-    from workloads.kernels.panels import Panels, Window
+    from workloads.kernels.panels import Panels
     from workloads.operands import Operands
+    from workloads.operators import Conv2d, DepthwiseConv2d
     from workloads.requant_profile import RequantProfile
     from workloads.tensor import Array
 
@@ -49,44 +51,71 @@ def way_of(profile: str | RequantProfile) -> int | None:
     return WAYS.get(record.steps) if record.scale == "q31" and record.clamp == "last" else None
 
 
-def product(
-    x: Array, weights: Array | None, operands: Operands, window: Window, profile: str | RequantProfile | None
+def takes(x: Array, operands: Operands, profile: str | RequantProfile | None = None) -> bool:
+    """Whether a layer's products run here: not the portable path, nor 64-bit sums, nor a profile of whole sums."""
+    if kernel_path() == "portable" or operands.wide or x.dtype.name not in ("int8", "uint8", "int16"):
+        return False
+    return (profile is None or way_of(profile) is not None) and (operands.weights is None or operands.weights.size > 0)
+
+
+def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: str | RequantProfile | None) -> Array:
+    """Convolution; x (N,H,W,C), weights (O,KH,KW,C/groups); without a profile its int32 sums."""
+    window = Window(operator.stride, operator.padding, operator.dilation, operator.groups)
+    return product(x, operands, window, profile)
+
+
+def depthwise_conv2d(
+    x: Array, operands: Operands, operator: DepthwiseConv2d, profile: str | RequantProfile | None
 ) -> Array:
-    """Convolve images with a layer's weights (O,KH,KW,C/groups) and finish the sums.
+    """Depthwise convolution; x (N,H,W,C), weights (1,KH,KW,C*multiplier)."""
+    image = x if operator.multiplier == 1 else np.repeat(x, operator.multiplier, axis=3)
+    window = Window(operator.stride, operator.padding, operator.dilation, image.shape[3])
+    return product(image, operands, window, profile)
+
+
+def fully_connected(x: Array, operands: Operands, profile: str | RequantProfile | None) -> Array:
+    """Matrix product; x (...,K), weights (N,K)."""
+    image = x.reshape(1, -1, 1, x.shape[-1])
+    return product(image, operands, POINTWISE, profile).reshape(*x.shape[:-1], -1)
+
+
+def matmul(a: Array, b: Array, operands: Operands, profile: str | RequantProfile | None) -> Array:
+    """Matrix product of two activations; a (...,M,K), b (...,K,N), leading axes broadcast."""
+    leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    left, right = np.broadcast_to(a, (*leading, *a.shape[-2:])), np.broadcast_to(b, (*leading, *b.shape[-2:]))
+    dtype = "int32" if profile is None else operands.dtype
+    result = np.empty((*leading, a.shape[-2], b.shape[-1]), dtype)
+    for index in np.ndindex(leading):
+        first, second = np.ascontiguousarray(left[index]), np.ascontiguousarray(right[index])
+        panels = prepare_product(first, second, operands.input_zero_points, kernel_path())
+        ready = _ready((), panels, operands, profile)
+        result[index] = run(ready, first.reshape(1, -1, 1, first.shape[1])).reshape(result.shape[-2:])
+    return result
+
+
+def product(x: Array, operands: Operands, window: Window, profile: str | RequantProfile | None) -> Array:
+    """Convolve images (N,H,W,C) of 8 or 16 bits with a layer's own weights and finish the sums.
 
     Parameters
     ----------
-    x
-        (N,H,W,C), 8 or 16 bits.
-    weights
-        As stored; None takes the layer's own, packed once.
+    window
+        With as many groups as channels and weights (1,KH,KW,C), the convolution is depthwise.
     profile
         One that ``way_of`` knows, or None for the int32 sums without bias.
     """
-    given = operands.weights if weights is None else weights
-    if given is None:
-        raise ValueError("the layer has no weights")
-    key = (kernel_path(), profile, x.shape, x.dtype.name, given.shape, window)
-    ready = cast("Ready | None", operands.prepared.get("product"))
-    if weights is not None or ready is None or ready.key != key:
-        ready = _ready(key, x, given, operands, window, profile)
-        if weights is None:
-            operands.prepared["product"] = ready
-    return run(ready, x)
-
-
-def depthwise(x: Array, operands: Operands, window: Window, profile: str | RequantProfile | None) -> Array:
-    """Convolve each channel of images with its own filter, weights (1,KH,KW,C), and finish the sums.
-
-    Parameters are those of ``product``.
-    """
     if operands.weights is None:
         raise ValueError("the layer has no weights")
-    key = (kernel_path(), profile, x.shape, x.dtype.name, operands.weights.shape, window)
-    ready = cast("Ready | None", operands.prepared.get("depthwise"))
+    key = (kernel_path(), profile, x.shape, x.dtype.name, window)
+    ready = cast("Ready | None", operands.prepared.get("product"))
     if ready is None or ready.key != key:
-        ready = _ready(key, x, operands.weights, operands, window, profile)
-        operands.prepared["depthwise"] = ready
+        centred = operands.weights.astype(np.int16) - np.int16(operands.weight_zero_point)
+        if centred.ndim == 2:
+            centred = centred[:, None, None, :]
+        given = (x.shape, x.dtype.name, operands.input_zero_points[0], centred, window)
+        depthwise = window.groups == x.shape[3] and centred.shape[0] == 1 and centred.shape[3] == x.shape[3]
+        panels = prepare_depthwise(*given) if depthwise else prepare(*given, kernel_path())
+        ready = _ready(key, panels, operands, profile)
+        operands.prepared["product"] = ready
     return run(ready, x)
 
 
@@ -123,30 +152,18 @@ def run(ready: Ready, x: Array) -> Array:
     return out.reshape(shape)
 
 
-def _ready(
-    key: tuple[object, ...],
-    x: Array,
-    weights: Array,
-    operands: Operands,
-    window: Window,
-    profile: str | RequantProfile | None,
-) -> Ready:
-    from workloads.kernels.panels import prepare, prepare_depthwise
-
-    centred = weights.astype(np.int16) - np.int16(operands.weight_zero_point)
-    given = (x.shape, x.dtype.name, operands.input_zero_points[0], centred, window)
-    single = window.groups == x.shape[3] and weights.shape[0] == 1
-    panels = prepare_depthwise(*given) if single else prepare(*given, kernel_path())
+def _ready(key: tuple[object, ...], panels: Panels, operands: Operands, profile: str | RequantProfile | None) -> Ready:
+    """Join panels with the constants of one profile."""
+    groups, lanes = panels.geometry.groups, panels.geometry.lanes
     if profile is None:
-        nothing = Finish(finish.SUMS, 0, 0, 0)
-        channels = channels_of(panels.correction, None, None, finish.SUMS)
-        return Ready(key, panels, padded(channels, panels.geometry.groups, panels.geometry.lanes), nothing, "int32")
+        sums = channels_of(panels.correction, None, None, finish.SUMS)
+        return Ready(key, panels, padded(sums, groups, lanes), Finish(finish.SUMS, 0, 0, 0), "int32")
     way = way_of(profile)
     if way is None:
         raise ValueError(f"profile {profile_of(profile).name!r} needs whole sums")
     channels = channels_of(panels.correction, operands, profile, way)
     bounds = Finish(way, operands.output_zero_point, operands.low, operands.high)
-    return Ready(key, panels, padded(channels, panels.geometry.groups, panels.geometry.lanes), bounds, operands.dtype)
+    return Ready(key, panels, padded(channels, groups, lanes), bounds, operands.dtype)
 
 
 def channels_of(

@@ -117,7 +117,7 @@ def _float(builder: ir.IRBuilder, lane: Lane) -> Any:
 
 
 WAYS: dict[int, Callable[[ir.IRBuilder, Lane], Any]] = {
-    SUMS: lambda builder, lane: lane.total,
+    SUMS: lambda _, lane: lane.total,
     DOUBLE: _double,
     SINGLE: _single,
     HALF_UP: _half_up,

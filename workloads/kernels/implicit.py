@@ -111,7 +111,6 @@ def multiply_blocks(
     blocks = (geometry.rows + geometry.block - 1) // geometry.block
     depth = segments.shape[1] * geometry.steps * 4
     tail = (outputs + geometry.lanes - 1) // geometry.lanes * geometry.lanes
-    panels = (outputs + full - 1) // full
     start, end = first_panel * full, min(last_panel * full, outputs)
     pitch = min(last_panel * full, tail) - start
     vectors_wide, pixel_bytes = pitch // LANES, geometry.channels * band.itemsize
@@ -146,3 +145,26 @@ def multiply_blocks(
                 values, line = sums[position], out[n, row * columns + position, channel : channel + end - start]
                 for column in range(line.size):
                     line[column] = values[column]
+
+
+@kernel
+def pack_columns(b: Array, zero_point: int, full: int, columns: int, group: int, packed: Array, sums: Array) -> None:
+    """Pack (K,N) into panels of ``full`` columns, ``columns`` in all, and add the sum of each column to ``sums``."""
+    depth, width = b.shape
+    steps = packed.size // (columns * group)
+    for start in range(0, columns, full):
+        here = min(full, columns - start)
+        inside = min(here, width - start)
+        for step in range(steps):
+            base = start * steps * group + step * here * group
+            for part in range(group):
+                line, k = packed[base + part : base + here * group : group], step * group + part
+                if k >= depth:
+                    line[:] = 0
+                    continue
+                values, totals = b[k, start : start + inside], sums[start : start + inside]
+                for column in range(inside):
+                    value = np.int32(values[column] - zero_point)
+                    line[column] = value
+                    totals[column] += value
+                line[inside:] = 0

@@ -19,7 +19,7 @@ from workloads.arithmetic import (
     requantize,
     requantize_fixed,
 )
-from workloads.kernels import accumulators, floating, movement, onnx_ops, pooling, products, wide
+from workloads.kernels import accumulators, blocked, floating, movement, onnx_ops, pooling, products, wide
 from workloads.kernels.fixed_point import is_fixed_point
 from workloads.kernels.movement import pad_image
 from workloads.kernels.softmax import softmax_parameters, softmax_rows, softmax_rows_16, stated_parameters
@@ -98,6 +98,8 @@ def _differ(x: Array, operands: Operands, profile: Profile, axis: int = 0) -> bo
 
 def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: Profile) -> Array:
     """Convolution; x (N,H,W,C), weights (O,KH,KW,C/groups)."""
+    if blocked.takes(x, operands, profile):
+        return blocked.conv2d(x, operands, operator, profile)
     if _differ(x, operands, profile):
         return finish(accumulators.conv2d_sums(x, operands, operator, profile), replace(operands, bias=None), profile)
     sums = wide.conv2d_sums if wide.is_wide(operands, profile) else conv2d_sums
@@ -106,6 +108,8 @@ def conv2d(x: Array, operands: Operands, operator: Conv2d, profile: Profile) -> 
 
 def conv2d_sums(x: Array, operands: Operands, operator: Conv2d) -> Array:
     """Return the int32 sums of a convolution, before bias and requantisation."""
+    if blocked.takes(x, operands):
+        return blocked.conv2d(x, operands, operator, None)
     weights = _weights(operands)
     height, width = _size(x, (weights.shape[1], weights.shape[2]), operator)
     image = pad_image(centered(x, operands.input_zero_points[0]), operator.padding)
@@ -118,6 +122,8 @@ def conv2d_sums(x: Array, operands: Operands, operator: Conv2d) -> Array:
 
 def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, profile: Profile) -> Array:
     """Depthwise convolution; x (N,H,W,C), weights (1,KH,KW,C*multiplier)."""
+    if blocked.takes(x, operands, profile):
+        return blocked.depthwise_conv2d(x, operands, operator, profile)
     if _differ(x, operands, profile, axis=3):
         exact = accumulators.depthwise_conv2d_sums(x, operands, operator, profile)
         return finish(exact, replace(operands, bias=None), profile)
@@ -127,6 +133,8 @@ def depthwise_conv2d(x: Array, operands: Operands, operator: DepthwiseConv2d, pr
 
 def depthwise_conv2d_sums(x: Array, operands: Operands, operator: DepthwiseConv2d) -> Array:
     """Return the int32 sums of a depthwise convolution, before bias and requantisation."""
+    if blocked.takes(x, operands):
+        return blocked.depthwise_conv2d(x, operands, operator, None)
     weights = _weights(operands)
     height, width = _size(x, (weights.shape[1], weights.shape[2]), operator)
     image = pad_image(centered(x, operands.input_zero_points[0]), operator.padding)
@@ -138,6 +146,8 @@ def depthwise_conv2d_sums(x: Array, operands: Operands, operator: DepthwiseConv2
 
 def fully_connected(x: Array, operands: Operands, operator: FullyConnected, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product; x (...,K), weights (N,K)."""
+    if blocked.takes(x, operands, profile):
+        return blocked.fully_connected(x, operands, profile)
     if _differ(x, operands, profile):
         return finish(accumulators.fully_connected_sums(x, operands, profile), replace(operands, bias=None), profile)
     sums = wide.fully_connected_sums if wide.is_wide(operands, profile) else fully_connected_sums
@@ -146,6 +156,8 @@ def fully_connected(x: Array, operands: Operands, operator: FullyConnected, prof
 
 def fully_connected_sums(x: Array, operands: Operands) -> Array:
     """Return the int32 sums of a fully connected layer, before bias and requantisation."""
+    if blocked.takes(x, operands):
+        return blocked.fully_connected(x, operands, None)
     weights = _weights(operands)
     rows = centered(x, operands.input_zero_points[0]).reshape(-1, weights.shape[1])
     return np.asarray(products.matrix_product(rows, weights)).reshape(*x.shape[:-1], weights.shape[0])
@@ -153,6 +165,8 @@ def fully_connected_sums(x: Array, operands: Operands) -> Array:
 
 def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Matrix product of two activations; a (...,M,K), b (...,K,N), leading axes broadcast."""
+    if blocked.takes(a, operands, profile) and a.size and b.size:
+        return blocked.matmul(a, b, operands, profile)
     if not wide.is_wide(operands, profile) and accumulators.differ(operands, profile, a, b, a.shape[-1]):
         return finish(accumulators.matmul_sums(a, b, operands, profile), replace(operands, bias=None), profile)
     sums = wide.matmul_sums if wide.is_wide(operands, profile) else matmul_sums
@@ -161,6 +175,8 @@ def matmul(a: Array, b: Array, operands: Operands, operator: MatMul, profile: Pr
 
 def matmul_sums(a: Array, b: Array, operands: Operands) -> Array:
     """Return the int32 sums of a matrix product of activations."""
+    if blocked.takes(a, operands) and a.size and b.size:
+        return blocked.matmul(a, b, operands, None)
     leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     left = centered(np.broadcast_to(a, (*leading, *a.shape[-2:])), operands.input_zero_points[0])
     right = centered(np.broadcast_to(b, (*leading, *b.shape[-2:])).swapaxes(-1, -2), operands.input_zero_points[1])

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.kernels.finish import LANES
-from workloads.kernels.implicit import Geometry
-from workloads.kernels.tile import GROUP_BYTES, TILE_ROWS, processor_features, tile_shape
+from workloads.kernels.implicit import Geometry, pack_columns
+from workloads.kernels.tile import GROUP_BYTES, TILE_ROWS, Shape, processor_features, tile_shape
 from workloads.shapes import windows
 
 if TYPE_CHECKING:
-    from workloads.kernels.tile import Shape
-    from workloads.operators import Pair, Padding
+    from workloads.operators import Padding, Pair
     from workloads.tensor import Array
 
 BLOCK_PIXELS = 128  # outputs of one block: enough rows per panel, sums that stay in the second-level cache
@@ -29,6 +28,9 @@ class Window:
     padding: Padding
     dilation: Pair
     groups: int
+
+
+POINTWISE = Window((1, 1), (0, 0, 0, 0), (1, 1), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +69,46 @@ class Panels:
 
 def prepare(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array, window: Window, path: str) -> Panels:
     """Pack centred int16 weights (O,KH,KW,C/groups) for images (N,H,W,C) of one shape, type and zero point."""
-    outputs, kernel_y, kernel_x, channels = weights.shape
     in_bytes = path == "vnni" and np.dtype(dtype).itemsize == 1 and _fits_int8(weights)
+    offset = _offset(dtype, zero_point, in_bytes)
+    geometry, segments, elements = _layout(shape, weights.shape, window, in_bytes, offset, zero_point + offset)
+    runs = weights.reshape(weights.shape[0], segments.shape[1], -1)
+    correction = -geometry.fill * runs.sum(axis=(1, 2), dtype=np.int64)
+    packed = pack(runs, window.groups, geometry.steps, Shape(geometry.lanes, geometry.vectors), 1 if in_bytes else 2)
+    return Panels(packed, segments, geometry, correction.astype(np.int32), (elements, _band_type(in_bytes)))
+
+
+def prepare_product(a: Array, b: Array, zero_points: tuple[int, ...], path: str) -> Panels:
+    """Pack the second factor (K,N) of a matrix product for the first, (M,K)."""
+    in_bytes = path == "vnni" and a.dtype.itemsize == 1 and b.dtype.name == "int8" and zero_points[1] == 0
+    offset = _offset(a.dtype.name, zero_points[0], in_bytes)
+    shape, weights = (1, a.shape[0], 1, a.shape[1]), (b.shape[1], 1, 1, b.shape[0])
+    geometry, segments, elements = _layout(shape, weights, POINTWISE, in_bytes, offset, zero_points[0] + offset)
+    columns = -(-b.shape[1] // geometry.lanes) * geometry.lanes
+    group = GROUP_BYTES if in_bytes else GROUP_BYTES // 2
+    packed = np.empty(columns * geometry.steps * group, np.int8 if in_bytes else np.int16)
+    sums = np.zeros(b.shape[1], np.int32)
+    pack_columns(b, zero_points[1], geometry.lanes * geometry.vectors, columns, group, packed, sums)
+    correction = -geometry.fill * sums.astype(np.int64)
+    return Panels(packed, segments, geometry, correction.astype(np.int32), (elements, _band_type(in_bytes)))
+
+
+def _offset(dtype: str, zero_point: int, in_bytes: bool) -> int:
+    """Return what is added to values in a band: bytes become unsigned, int16 values lose their zero point."""
+    if in_bytes:
+        return 128 if dtype == "int8" else 0
+    return -zero_point
+
+
+def _band_type(in_bytes: bool) -> str:
+    return "uint8" if in_bytes else "int16"
+
+
+def _layout(
+    shape: tuple[int, ...], weights: tuple[int, ...], window: Window, in_bytes: bool, offset: int, fill: int
+) -> tuple[Geometry, Array, int]:
+    """Return the geometry, the segments and the elements of a band."""
+    outputs, kernel_y, kernel_x, channels = weights
     size = 1 if in_bytes else 2
     tile = tile_shape(processor_features(), size)
     _, height, width, depth = shape
@@ -77,27 +117,19 @@ def prepare(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array,
     padded = width + left + right
     # A row of the window is one run of memory, unless dilation or groups leave gaps in it.
     taps = 1 if window.groups == 1 and window.dilation[1] == 1 else kernel_x
-    length = kernel_x * channels // taps
-    steps = -(-length * size // GROUP_BYTES)
-    offset = (128 if dtype == "int8" else 0) if in_bytes else -zero_point
+    steps = -(-kernel_x * channels // taps * size // GROUP_BYTES)
     window_rows = (kernel_y - 1) * window.dilation[0] + 1
     pixel_bytes = depth * size
     block = _block_rows(rows, columns, padded * pixel_bytes * window.stride[0], outputs // window.groups)
     geometry = Geometry(
         height, width, depth, rows, columns, *window.stride, top, left, padded, window_rows, window.groups,
-        outputs // window.groups, steps, tile.lanes, tile.vectors, block, offset, zero_point + offset,
+        outputs // window.groups, steps, tile.lanes, tile.vectors, block, offset, fill,
     )  # fmt: skip
-    runs = weights.reshape(outputs, kernel_y * taps, length)
     at_rows = np.arange(kernel_y)[:, None] * window.dilation[0] * padded
     corners = (at_rows + np.arange(taps)[None] * window.dilation[1]).reshape(1, -1) * pixel_bytes
     segments = corners + np.arange(window.groups)[:, None] * channels * size
-    unsigned = (zero_point + offset) if in_bytes else 0
-    correction = -unsigned * runs.sum(axis=(1, 2), dtype=np.int64)
     elements = ((block - 1) * window.stride[0] + window_rows) * padded * depth + GROUP_BYTES // size
-    return Panels(
-        pack(runs, window.groups, steps, tile, size), np.ascontiguousarray(segments, np.int64), geometry,
-        correction.astype(np.int32), (elements, "uint8" if in_bytes else "int16"),
-    )  # fmt: skip
+    return geometry, np.ascontiguousarray(segments, np.int64), elements
 
 
 def prepare_depthwise(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array, window: Window) -> Panels:

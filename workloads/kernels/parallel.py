@@ -1,4 +1,4 @@
-"""Threads for the kernels: compiled code releases the interpreter's lock, so plain threads share the blocks of a layer."""
+"""Threads for the kernels: compiled code releases the interpreter's lock, so plain threads share a layer's blocks."""
 
 from __future__ import annotations
 
