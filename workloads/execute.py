@@ -10,6 +10,7 @@ import numpy as np
 
 from workloads.arithmetic import check_profile
 from workloads.errors import InputError
+from workloads.execute_state import Bound, float_lstm, float_svdf, integer_lstm, integer_svdf
 from workloads.operands import activation_count, operands
 from workloads.operators import (
     Activation,
@@ -167,8 +168,8 @@ def _checked(tensor: Tensor, inputs: Mapping[str, Array]) -> Array:
 
 def _step(graph: Graph, layer: Layer, profile: str | None) -> Step:
     """Bind a layer to its kernel; constant inputs are bound too, so that only activations remain."""
-    if isinstance(layer.operator, Svdf):
-        return _svdf(graph, layer, layer.operator, profile)
+    if isinstance(layer.operator, Svdf | Lstm):
+        return _stateful(graph, layer, profile)
     compute = _kernel(graph, layer, profile)
     used = layer.inputs[: activation_count(layer)] if is_quantized(graph[layer.outputs[0]]) else layer.inputs
     constants = {name: graph[name].materialize() for name in used if graph[name].is_constant}
@@ -193,8 +194,6 @@ def _kernel(graph: Graph, layer: Layer, profile: str | None) -> Callable[[Sequen
             return partial(_quantize, y, graph.arithmetic == "onnxruntime")
         case Dequantize():
             return partial(_dequantize, x)
-        case Lstm() as lstm if is_quantized(y):
-            return _lstm(graph, layer, lstm, profile)
         case LayerNorm() as norm if is_quantized(y):
             return _layer_norm(graph, layer, norm)
     if is_quantized(y):
@@ -284,39 +283,14 @@ def _layer_norm(graph: Graph, layer: Layer, operator: LayerNorm) -> Callable[[Se
     return lambda inputs: layer_norm(inputs[0], scale, shift, constants, operator)
 
 
-def _lstm(graph: Graph, layer: Layer, operator: Lstm, profile: str | None) -> Callable[[Sequence[Array]], Array]:
-    from workloads.kernels.recurrent import lstm
-    from workloads.operands_recurrent import lstm_constants
-
-    constants, name = lstm_constants(graph, layer, operator), layer_profile(graph, layer, profile)
-    if operator.time_major:
-        return lambda inputs: lstm(inputs[0], constants, name)
-    return lambda inputs: np.ascontiguousarray(lstm(inputs[0].swapaxes(0, 1), constants, name).swapaxes(0, 1))
-
-
-def _svdf(graph: Graph, layer: Layer, operator: Svdf, profile: str | None) -> Step:
-    """Bind a filter over time, the one layer whose state outlives a run."""
-    shape = (graph[layer.inputs[0]].shape[0], *graph[layer.inputs[2]].shape)
-    if is_quantized(graph[layer.outputs[0]]):
-        from workloads.kernels.recurrent import svdf_step
-        from workloads.operands_recurrent import svdf_constants
-
-        constants, name = svdf_constants(graph, layer, operator), layer_profile(graph, layer, profile)
-        dtype = operator.state_dtype
-
-        def advance(inputs: Sequence[Array], state: Array) -> tuple[Array, Array]:
-            return svdf_step(inputs[0], state, constants, name)
-    else:
-        from workloads.kernels import floating
-
-        weights, dtype = [graph[source].materialize() for source in layer.inputs[1:]], "float32"
-
-        def advance(inputs: Sequence[Array], state: Array) -> tuple[Array, Array]:
-            return floating.svdf_step([inputs[0], *weights], state, operator)
-
-    def initial() -> Array:
-        return np.zeros(shape, dtype)
-
+def _stateful(graph: Graph, layer: Layer, profile: str | None) -> Step:
+    """Bind a layer whose state outlives a run: constants, the state of the beginning, and one call of its kernel."""
+    quantized = is_quantized(graph[layer.outputs[0]])
+    makers: dict[tuple[type, bool], Callable[..., Bound]] = {
+        (Svdf, True): integer_svdf, (Svdf, False): float_svdf, (Lstm, True): integer_lstm, (Lstm, False): float_lstm,
+    }  # fmt: skip
+    name = layer_profile(graph, layer, profile)
+    initial, advance = makers[type(layer.operator), quantized](graph, layer, layer.operator, name)
     return Step(layer, (layer.inputs[0],), lambda inputs: advance(inputs, initial())[0], initial, advance)
 
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from workloads.operators import Operator
     from workloads.tensor import Array, Quantization, Tensor
 
+# Bits by which the inputs of a sum are shifted left first, by bytes per element:
+# tflite-micro@90b983c2:tensorflow/lite/micro/kernels/add_common.cc
+ADD_LEFT_SHIFT = {1: 20, 2: 15}
+
 
 @dataclass(frozen=True, eq=False)
 class Factors:
@@ -221,11 +225,11 @@ def _with_weights(constants: Operands, graph: Graph, layer: Layer) -> Operands:
 def _float32_product(graph: Graph, layer: Layer) -> Array | None:
     """Return the factors of the layers for which TFLite multiplies the input scales in float32, else None.
 
-    These are products per tensor (fully connected, matmul, uint8 convolutions) and mul.
+    These are products per tensor (matmul, uint8 convolutions) and mul.
 
     tensorflow@lite/kernels/kernel_util.cc, GetQuantizedConvolutionMultipler (per tensor); lite/kernels/mul.cc, Prepare.
     """
-    in_float32: tuple[type, ...] = (FullyConnected, MatMul, Mul)
+    in_float32: tuple[type, ...] = (MatMul, Mul)
     if graph[layer.inputs[0]].dtype == "uint8":
         in_float32 += (Conv2d, DepthwiseConv2d)
     if graph.arithmetic != "litert" or not isinstance(layer.operator, in_float32):

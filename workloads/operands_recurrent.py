@@ -10,6 +10,7 @@ import numpy as np
 from workloads.arithmetic import quantize_multipliers
 from workloads.kernels.recurrent import Gate, LstmConstants, SvdfConstants
 from workloads.operands import Factors, integer_clamp
+from workloads.operators import NO_CLAMP
 
 if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
@@ -25,7 +26,9 @@ def svdf_constants(graph: Graph, layer: Layer, operator: Svdf) -> SvdfConstants:
     first = single(_scale(x)) * single(_scale(feature)) / state_scale
     second = state_scale * single(_scale(time)) / single(_scale(output))
     limits = np.iinfo(operator.state_dtype)
-    low, high = integer_clamp(operator.activation, output)
+    # TFLite's integer kernel demands ReLU, yet clamps to the output's type only: a zero point at its end does the rest.
+    clamp = NO_CLAMP if graph.arithmetic == "litert" else operator.activation
+    low, high = integer_clamp(clamp, output)
     return SvdfConstants(
         feature.materialize(), time.materialize(),
         graph[layer.inputs[3]].materialize() if len(layer.inputs) > 3 else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads import vector_layers as layers
-from workloads.kernels.recurrent import Gate, LstmConstants, SvdfConstants, lstm, svdf_step
+from workloads.kernels.recurrent import Gate, LstmConstants, SvdfConstants, lstm, lstm_start, svdf_step
 from workloads.vector_cases import CaseFaultError, VectorCase
 
 if TYPE_CHECKING:
@@ -64,11 +64,12 @@ def recurrent(case: VectorCase) -> Array:
     constants = LstmConstants(
         (gates[0], gates[1], gates[2], gates[3]), -case.define("INPUT_ZERO_POINT", default=0),
         case.define("OUTPUT_ZERO_POINT", default=0), case.factors("OUTPUT_MULTIPLIER", "OUTPUT_SHIFT"),
-        case.define("CELL_SCALE_POWER"), clip if clip > 0 else 2**15 - 1,
+        case.define("CELL_SCALE_POWER"), clip if clip > 0 else 2**15,
         case.factors("FORGET_TO_CELL_MULTIPLIER", "FORGET_TO_CELL_SHIFT"),
         case.factors("INPUT_TO_CELL_MULTIPLIER", "INPUT_TO_CELL_SHIFT"), case.wide, case.output.dtype.name,
     )  # fmt: skip
-    result = lstm(x if by_time else x.swapaxes(0, 1), constants, layers.PROFILE)
+    sequence = x if by_time else x.swapaxes(0, 1)
+    result, _ = lstm(sequence, lstm_start(constants, sequence.shape[1]), constants, layers.PROFILE)
     return result if by_time else np.ascontiguousarray(result.swapaxes(0, 1))
 
 

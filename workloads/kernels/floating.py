@@ -19,7 +19,6 @@ from workloads.operators import (
     HardSwish,
     LayerNorm,
     Logistic,
-    Lstm,
     MatMul,
     Maximum,
     Mean,
@@ -38,7 +37,7 @@ from workloads.shapes import windows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from workloads.operators import Operator, Pair, Svdf
+    from workloads.operators import Lstm, Operator, Pair, Svdf
     from workloads.tensor import Array
 
 
@@ -69,8 +68,6 @@ def compute(inputs: Sequence[Array], operator: Operator) -> Array:
             return real_function(inputs[0], operator)
         case Resize2d():
             return resize2d(inputs[0], operator)
-        case Lstm():
-            return lstm(inputs, operator)
     return _pointwise(inputs, operator)
 
 
@@ -167,25 +164,26 @@ def svdf_step(inputs: Sequence[Array], state: Array, operator: Svdf) -> tuple[Ar
     return clamp(sums + inputs[3] if len(inputs) > 3 else sums, operator.activation), following
 
 
-def lstm(inputs: Sequence[Array], operator: Lstm) -> Array:
-    """Long short-term memory over a sequence; inputs as ``Lstm`` says."""
+def lstm(x: Array, state: Array, weights: Sequence[Array], operator: Lstm) -> tuple[Array, Array]:
+    """Return the hidden states of a sequence (time, batch, in) and the state after it, (hidden or cell, batch, H).
+
+    ``weights`` are the operator's inputs behind x.
+    """
     from workloads.kernels.lut import real_function
 
-    x = inputs[0] if operator.time_major else inputs[0].swapaxes(0, 1)
-    hidden = np.zeros((x.shape[1], inputs[1].shape[0]), np.float32)
-    cell, result = hidden, []
+    hidden, cell = state
+    result = []
     for step in x:
-        sums = [step @ inputs[1 + which].T + hidden @ inputs[5 + which].T for which in range(4)]
-        if len(inputs) > 9:
-            sums = [total + bias for total, bias in zip(sums, inputs[9:13], strict=True)]
+        sums = [step @ weights[which].T + hidden @ weights[4 + which].T for which in range(4)]
+        if len(weights) > 8:
+            sums = [total + bias for total, bias in zip(sums, weights[8:12], strict=True)]
         into, forget, out = (real_function(sums[which], Logistic()) for which in (0, 1, 3))
         cell = forget * cell + into * real_function(sums[2], Tanh())
         if operator.cell_clip > 0:
             cell = cell.clip(-np.float32(operator.cell_clip), np.float32(operator.cell_clip))
         hidden = out * real_function(cell, Tanh())
         result.append(hidden)
-    stacked = np.stack(result)
-    return np.asarray(stacked if operator.time_major else stacked.swapaxes(0, 1), np.float32)
+    return np.stack(result), np.stack([hidden, cell])
 
 
 def pool2d(x: Array, operator: Pool2d) -> Array:

@@ -95,7 +95,7 @@ class LstmConstants:
     cell_scale_power
         The cell state has the scale 2**cell_scale_power.
     cell_clip
-        Bound on the cell state, in its integers.
+        Bound on the cell state, in its integers; 2**15 leaves it alone.
     wide
         Products of the gates have 64-bit sums and the reduced multiplier (16-bit activations).
     """
@@ -112,21 +112,26 @@ class LstmConstants:
     dtype: str = "int8"
 
 
-def lstm(x: Array, constants: LstmConstants, profile: Profile) -> Array:
-    """Return the hidden states (time, batch, H) of a sequence (time, batch, in); the state starts at zero.
+def lstm_start(constants: LstmConstants, batch: int) -> Array:
+    """Return the state of the beginning, (hidden or cell, batch, H) in int64: both are zero."""
+    units = constants.gates[0].hidden_weights.shape[0]
+    state = np.zeros((2, batch, units), np.int64)
+    state[0] = constants.hidden_zero_point
+    return state
+
+
+def lstm(x: Array, state: Array, constants: LstmConstants, profile: Profile) -> tuple[Array, Array]:
+    """Return the hidden states (time, batch, H) of a sequence (time, batch, in), and the state after it.
 
     With factors for the cell this is the layer of TFLite Micro and CMSIS-NN, whose nonlinear functions interpolate a
     table; without, it is LiteRT's, whose functions are gemmlowp's fixed-point ones and whose cell products are shifted.
     """
-    steps, batch, _ = x.shape
-    units = constants.gates[0].hidden_weights.shape[0]
-    hidden = np.full((batch, units), constants.hidden_zero_point, np.int64)
-    cell = np.zeros((batch, units), np.int64)
-    result = np.empty((steps, batch, units), constants.dtype)
-    for step in range(steps):
-        hidden, cell = _lstm_step(x[step].astype(np.int64), hidden, cell, constants, profile)
+    hidden, cell = state
+    result = np.empty((len(x), *hidden.shape), constants.dtype)
+    for step, values in enumerate(x):
+        hidden, cell = _lstm_step(values.astype(np.int64), hidden, cell, constants, profile)
         result[step] = hidden
-    return result
+    return result, np.stack([hidden, cell])
 
 
 def _lstm_step(x: Array, hidden: Array, cell: Array, constants: LstmConstants, profile: Profile) -> tuple[Array, Array]:
@@ -138,7 +143,7 @@ def _lstm_step(x: Array, hidden: Array, cell: Array, constants: LstmConstants, p
         candidate = tanh_q15(sums[2], 3)
         kept = clip16(divide_by_power(forget * cell, 15))
         fresh = clip16(divide_by_power(into * candidate, 30 + power))
-        cell = clip16(kept + fresh).clip(-constants.cell_clip, constants.cell_clip)
+        cell = _clipped(clip16(kept + fresh), constants)
         shown = tanh_q15(cell, 15 + power)
     else:
         into, forget, out = (sigmoid16(tripled(sums[which], 0)) for which in (0, 1, 3))
@@ -146,10 +151,14 @@ def _lstm_step(x: Array, hidden: Array, cell: Array, constants: LstmConstants, p
         sixteen = (0, -(2**15), 2**15 - 1)
         kept = _scale(forget * cell, constants.forget_to_cell, sixteen, profile)
         fresh = _scale(into * candidate, constants.input_to_cell, (0, INT32_MIN, INT32_MAX), profile)
-        cell = (kept + fresh).clip(-constants.cell_clip - (constants.cell_clip == 2**15 - 1), constants.cell_clip)
+        cell = _clipped(clip16(kept + fresh), constants)
         shown = tanh16(tripled(cell, power + 12))
     bounds = (constants.hidden_zero_point, int(limits.min), int(limits.max))
     return _scale(out * shown, constants.output_factor, bounds, profile), cell
+
+
+def _clipped(cell: Array, constants: LstmConstants) -> Array:
+    return np.asarray(cell.clip(-constants.cell_clip, constants.cell_clip))
 
 
 def _gate(x: Array, hidden: Array, gate: Gate, constants: LstmConstants, profile: Profile) -> Array:

@@ -5,6 +5,7 @@ Sums are formed in float64, which is exact here: a product is below 2**31, so ov
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,8 +33,7 @@ def finish(sums: Array, operands: Operands, profile: str | RequantProfile) -> Ar
     if operands.bias is not None:
         sums = sums + operands.bias.astype(np.int64)
     record = profile_of(profile)
-    if record.scale == "q31":
-        record = profile_of(REDUCED)
+    record = profile_of(REDUCED) if record.scale == "q31" else replace(record, accumulator="int64")
     bounds = (operands.output_zero_point, operands.low, operands.high)
     stated = operands.stated.output if operands.stated is not None else None
     if stated is not None and record.scale == "q15":
