@@ -11,7 +11,7 @@ from workloads.arithmetic import effective_scales
 from workloads.codegen import rvv_base as base
 from workloads.codegen.common import loop, split
 from workloads.codegen.regions import constants
-from workloads.kernels.integer import ADD_LEFT_SHIFT
+from workloads.operands import ADD_LEFT_SHIFT
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _words(sums: list[str], values: list[str], inputs: list[Address], count: int
 def _term(sums: list[str], values: list[str], inputs: list[Address], count: int, operand: int) -> Body:
     """Bring one operand of a sum to the common scale: shifted left, then requantised."""
     body = _words(sums, values, inputs, count, operand)
-    body += tuple(Instruction("vsll.vi.e32", total, (total, ADD_LEFT_SHIFT), count) for total in sums)
+    body += tuple(Instruction("vsll.vi.e32", total, (total, ADD_LEFT_SHIFT[1]), count) for total in sums)
     left, factor, right = _TERM_SCALE[operand]
     return body + base.requantize_all(sums, count, left, factor, right)
 
@@ -154,7 +154,7 @@ def pack(spec: ElementwiseSpec, operands: Operands) -> dict[str, Array]:
     for suffix, scale in zip("ab", operands.input_scales, strict=True):
         term = base.scale_value(scale / common)
         values |= {f"{name}_{suffix}": term[name] for name in _NAMES}
-    values |= base.scale_value(common / (2.0**ADD_LEFT_SHIFT * operands.output_scale))
+    values |= base.scale_value(common / (2.0 ** ADD_LEFT_SHIFT[1] * operands.output_scale))
     return {"parameters": table_of().pack(values)}
 
 

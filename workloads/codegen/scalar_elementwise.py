@@ -9,6 +9,7 @@ import numpy as np
 from workloads.arithmetic import effective_scales, quantize_multiplier
 from workloads.codegen import scalar as shared
 from workloads.codegen.common import Body, loop, split
+from workloads.operands import ADD_LEFT_SHIFT
 from workloads.program import Address, Buffer, Program
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.tensor import Array
 
-ADD_LEFT_SHIFT = 20  # tflite-micro@90b983c2:tensorflow/lite/micro/kernels/add_common.cc
 _TRIP = {"add": 4, "mul": 2, "requantize": 4, "clamp": 4}  # elements a trip; mul holds both factors
 _RECORDS = {"add": 3, "mul": 1, "requantize": 1, "clamp": 1}
 _TWO_INPUTS = frozenset({"add", "mul"})
@@ -111,7 +111,7 @@ def _added(scalar: Scalar, places: tuple[Address, ...]) -> Body:
             body += (
                 scalar.emit("load_byte", term, _at(buffer, place)),
                 scalar.emit("subtract", term, term, zero_point),
-                scalar.emit("shift_left", term, term, ADD_LEFT_SHIFT),
+                scalar.emit("shift_left", term, term, ADD_LEFT_SHIFT[1]),
                 *scalar.scale(term),
             )
             if number:
@@ -140,7 +140,7 @@ def pack(spec: ElementwiseSpec, operands: Operands, scalar: Scalar) -> dict[str,
     if spec.kind == "add":
         common = 2 * max(operands.input_scales)
         inputs = [scale / common for scale in operands.input_scales]
-        factors = np.array([*inputs, common / (2.0**ADD_LEFT_SHIFT * operands.output_scale)])
+        factors = np.array([*inputs, common / (2.0 ** ADD_LEFT_SHIFT[1] * operands.output_scale)])
     pairs = [quantize_multiplier(float(factor)) for factor in factors]
     head = shared.header(0, operands.output_zero_point, operands.low, operands.high, *zero_points)
     body = shared.records(scalar, np.zeros(len(pairs), np.int32), *zip(*pairs, strict=True))

@@ -23,7 +23,7 @@ from workloads.kernels import accumulators, blocked, floating, movement, onnx_op
 from workloads.kernels.fixed_point import is_fixed_point
 from workloads.kernels.movement import pad_image
 from workloads.kernels.softmax import softmax_parameters, softmax_rows, softmax_rows_16, stated_parameters
-from workloads.operands import Factors, Stated
+from workloads.operands import ADD_LEFT_SHIFT, Factors, Stated
 from workloads.shapes import windows
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
 
     Profile = str | RequantProfile
 
-# By bytes of an element. tflite-micro@90b983c2:tensorflow/lite/micro/kernels/add_common.cc
-ADD_LEFT_SHIFT = {1: 20, 2: 15}
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 
 
