@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from workloads.tensor import Array
     from workloads.testing.case import Case
-    from workloads.testing.search import Difference
+    from workloads.testing.finding import Difference
 
     Kernel = Callable[[Case], Array]
 
@@ -57,8 +57,8 @@ def fuzz(options: Options, progress: Callable[[int, int, str], None] | None = No
     InputError
         An option is wrong or missing, or the kernel broke its contract; a case that shows it is saved.
     """
-    from workloads.testing.arguments import KernelError
-    from workloads.testing.search import check, require_hypothesis, search
+    from workloads.testing.calling import KernelError
+    from workloads.testing.finding import check, require_hypothesis, search
 
     problems = [] if options.op else ["no --op given, e.g. --op conv2d"]
     if options.target is None and options.library is None:
@@ -96,9 +96,9 @@ def replay(path: Path, options: Options) -> dict[str, Any]:
     InputError
         The file is no saved case, or its kernel is not there any more.
     """
-    from workloads.testing.arguments import KernelError
+    from workloads.testing.calling import KernelError
     from workloads.testing.case import load
-    from workloads.testing.search import compare
+    from workloads.testing.finding import compare
 
     case, saved_profile, notes = load(path)
     profile = options.profile or saved_profile
@@ -149,7 +149,7 @@ def open_kernel(target: str | None, library: Path | None, symbol: str | None, op
     InputError
         There is no such module, function, library or symbol, or the function's parameters do not fit the operator.
     """
-    from workloads.testing.arguments import python_kernel
+    from workloads.testing.calling import python_kernel
 
     if library is not None:
         from workloads.testing.native import NativeKernel
@@ -255,7 +255,7 @@ def _broken(error: Exception, options: Options, profile: str) -> InputError:
 
 def _shown(difference: Difference, saved: Path) -> dict[str, Any]:
     """Return a difference as plain data."""
-    from workloads.testing.arguments import arguments, output_shape
+    from workloads.testing.calling import arguments, output_shape
     from workloads.testing.diagnosis import worst
 
     case, diagnosis = difference.case, difference.diagnosis

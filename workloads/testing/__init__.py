@@ -10,31 +10,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workloads.testing.arguments import KernelError, UnsupportedError, arguments, python_kernel
+    from workloads.testing.calling import KernelError, UnsupportedError, arguments, python_kernel
     from workloads.testing.case import Case, Widths, expected, load, save, widths_of
+    from workloads.testing.coverage import labels
     from workloads.testing.diagnosis import Diagnosis, diagnose
     from workloads.testing.exact import assert_bit_exact, explain
-    from workloads.testing.extremes import extremes
-    from workloads.testing.labels import labels
+    from workloads.testing.extreme_cases import extremes
+    from workloads.testing.finding import Difference, Finding, compare, search
     from workloads.testing.laws import LAWS, Law, check_laws
-    from workloads.testing.layers import layers
+    from workloads.testing.layer_strategies import layers
     from workloads.testing.native import NativeKernel
-    from workloads.testing.reduce import reduce
-    from workloads.testing.search import Difference, Finding, compare, search
+    from workloads.testing.shrinking import reduce
     from workloads.testing.strategies import fixed_factors, scales, tensors, zero_points
 
 _HOMES = {
-    "arguments": ("KernelError", "UnsupportedError", "arguments", "python_kernel"),
+    "calling": ("KernelError", "UnsupportedError", "arguments", "python_kernel"),
     "case": ("Case", "Widths", "expected", "load", "save", "widths_of"),
     "diagnosis": ("Diagnosis", "diagnose"),
     "exact": ("assert_bit_exact", "explain"),
-    "extremes": ("extremes",),
-    "labels": ("labels",),
+    "extreme_cases": ("extremes",),
+    "coverage": ("labels",),
     "laws": ("LAWS", "Law", "check_laws"),
-    "layers": ("layers",),
+    "layer_strategies": ("layers",),
     "native": ("NativeKernel",),
-    "reduce": ("reduce",),
-    "search": ("Difference", "Finding", "compare", "search"),
+    "shrinking": ("reduce",),
+    "finding": ("Difference", "Finding", "compare", "search"),
     "strategies": ("fixed_factors", "scales", "tensors", "zero_points"),
 }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.arithmetic import PROFILES, RequantProfile, effective_scales, profile_of, stages
-from workloads.testing.arguments import output_shape
+from workloads.testing.calling import output_shape
 from workloads.testing.case import Case, expected, requantized, with_operands
 from workloads.testing.sums import accumulators, has_terms, saturated, terms, wrapped
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workloads.testing.arguments import python_kernel
+from workloads.testing.calling import python_kernel
+from workloads.testing.finding import Difference, Finding, describe, search
 from workloads.testing.native import NativeKernel
-from workloads.testing.search import Difference, Finding, describe, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ def assert_bit_exact(
     Parameters
     ----------
     kernel
-        A Python function, which receives the arguments it names (``workloads.testing.arguments`` lists them), or a
+        A Python function, which receives the arguments it names (``workloads.testing.calling`` lists them), or a
         function of a shared library.
     operator
         "conv2d", "depthwise_conv2d", "fully_connected", "matmul", "add", "mul", "average_pool2d", "max_pool2d",

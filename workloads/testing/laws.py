@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.operators import Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Pool2d
-from workloads.testing.arguments import UnsupportedError
+from workloads.testing.calling import UnsupportedError
 from workloads.testing.case import Case, Widths, check_op, with_inputs, with_operands
 from workloads.testing.sums import terms
 
@@ -220,7 +220,7 @@ def check_laws(
     laws: tuple[Law, ...] = LAWS,
 ) -> tuple[Violation, ...]:  # fmt: skip
     """Try every law on random layers; returns the first violation of each law that a kernel breaks."""
-    from workloads.testing.search import random_cases
+    from workloads.testing.finding import random_cases
 
     broken: dict[str, Violation] = {}
     for case in random_cases(check_op(op), widths or Widths(), examples, seed):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError
 from workloads.testing.abi import DONE, UNSUPPORTED
-from workloads.testing.arguments import KernelError, UnsupportedError, arguments
+from workloads.testing.calling import KernelError, UnsupportedError, arguments
 from workloads.testing.pipe import receive, send
 
 if TYPE_CHECKING:

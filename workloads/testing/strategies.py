@@ -91,7 +91,7 @@ def channel_scales(
     Parameters
     ----------
     natural
-        Typical magnitude of the accumulators.
+        Largest magnitude of the accumulators.
     bound
         The largest magnitude an accumulator can have: shifted left it must fit 32 bits, for what it wraps to beyond is
         not defined everywhere.

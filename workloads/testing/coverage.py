@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads.testing.arguments import output_shape
+from workloads.testing.calling import output_shape
 from workloads.testing.case import Case, factors
 from workloads.testing.strategies import limits
 

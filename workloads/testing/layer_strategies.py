@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from workloads.operands import Factors, Operands, Stated
 from workloads.operators import Add, Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Mul, Pool2d, Quantize, Softmax
-from workloads.testing.case import Case, Widths, check_op
+from workloads.testing.case import Case, Widths, check_op, with_operands
 from workloads.testing.strategies import (
     channel_scales,
     clamps,
@@ -19,6 +19,7 @@ from workloads.testing.strategies import (
     tensors,
     zero_points,
 )
+from workloads.testing.sums import accumulators
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -115,15 +116,16 @@ def weighted(
     natural = float(np.abs(x.astype(np.int64) - zero_point).max(initial=1))
     natural *= float(np.abs(weights.astype(np.int64)).max(initial=1))
     bias = draw(biases(outputs, depth, natural, widths))
-    bound = natural * depth + (0 if bias is None else float(np.abs(bias).max(initial=0)))
-    typical = natural * depth**0.5 / (256 if dtype == "int16" else 1)
-    factors = draw(channel_scales(outputs, typical, 1.0 if widths.wide else bound))
     low, high = draw(clamps(dtype, output_zero_point))
     operands = Operands(
-        (1.0,), (zero_point,), 1.0, output_zero_point, low, high, weights,
-        factors if per_channel else np.full(outputs, factors[0]), 0, bias, None, dtype, widths.wide,
+        (1.0,), (zero_point,), 1.0, output_zero_point, low, high, weights, np.ones(outputs), 0, bias, None, dtype,
+        widths.wide,
     )  # fmt: skip
-    return Case(op, operator, operands, (x,))
+    case = Case(op, operator, operands, (x,))
+    largest = float(np.abs(accumulators(case)).max(initial=1))
+    typical = largest / (256 if dtype == "int16" else 1)
+    factors = draw(channel_scales(outputs, typical, 1.0 if widths.wide else largest))
+    return with_operands(case, weight_scales=factors if per_channel else np.full(outputs, factors[0]))
 
 
 @st.composite

@@ -10,7 +10,7 @@ import numpy as np
 from workloads.operands import Factors, Operands
 from workloads.operators import Add, Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Mul, Pool2d, Softmax
 from workloads.testing.case import Case, Widths, check_op
-from workloads.testing.layers import INT8, SOFTMAX_OUTPUT, requantization
+from workloads.testing.layer_strategies import INT8, SOFTMAX_OUTPUT, requantization
 from workloads.testing.strategies import fill, limits
 
 if TYPE_CHECKING:

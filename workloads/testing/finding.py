@@ -11,10 +11,10 @@ import numpy as np
 
 from workloads.arithmetic import PROFILES
 from workloads.errors import InputError, did_you_mean
-from workloads.testing.arguments import KernelError, UnsupportedError, output_shape
+from workloads.testing.calling import KernelError, UnsupportedError, output_shape
 from workloads.testing.case import Case, Widths, check_op, expected, widths_of
 from workloads.testing.diagnosis import Diagnosis, diagnose
-from workloads.testing.reduce import reduce
+from workloads.testing.shrinking import reduce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +82,7 @@ class _Search:
 
     def differs(self, case: Case) -> bool:
         """Run one new example; True when the kernel differs."""
-        from workloads.testing.labels import labels
+        from workloads.testing.coverage import labels
 
         self.tried += 1
         if self.progress is not None:
@@ -113,7 +113,7 @@ def search(
     Parameters
     ----------
     kernel
-        From a case to an output; see ``arguments.python_kernel`` and ``native.NativeKernel``.
+        From a case to an output; see ``calling.python_kernel`` and ``native.NativeKernel``.
     examples
         Cases to try in all, the extremes included.
     seed
@@ -222,7 +222,7 @@ def random_cases(op: str, widths: Widths, examples: int, seed: int) -> list[Case
 
 def _first_failure(state: _Search, op: str, widths: Widths, seed: int) -> Case | None:
     require_hypothesis()
-    from workloads.testing.extremes import extremes
+    from workloads.testing.extreme_cases import extremes
 
     for case in extremes(op, widths)[: state.examples]:
         if state.differs(case):
@@ -251,7 +251,7 @@ def _first_failure(state: _Search, op: str, widths: Widths, seed: int) -> Case |
 def _generate(op: str, widths: Widths, examples: int, seed: int, consume: Callable[[Case], None]) -> None:
     """Hand random layers to a function; where it raises, Hypothesis hands it smaller ones before raising too."""
     hypothesis = require_hypothesis()
-    from workloads.testing.layers import layers
+    from workloads.testing.layer_strategies import layers
 
     settings = hypothesis.settings(
         max_examples=examples,
@@ -308,7 +308,7 @@ def _smallest(state: _Search, failing: Case) -> Difference:
 
 def _witnesses(kernel: Kernel, case: Case) -> list[tuple[Case, Array]]:
     """Return the kernel's outputs on the extremes: a single small case fits too many explanations."""
-    from workloads.testing.extremes import extremes
+    from workloads.testing.extreme_cases import extremes
 
     widths = Widths(case.operands.dtype, "int8", case.operands.wide)
     pairs = []

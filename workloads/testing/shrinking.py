@@ -9,7 +9,7 @@ import numpy as np
 
 from workloads.operands import Factors
 from workloads.operators import Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Pool2d
-from workloads.testing.arguments import output_shape
+from workloads.testing.calling import output_shape
 from workloads.testing.case import Case, with_inputs, with_operands
 
 if TYPE_CHECKING:
