@@ -184,8 +184,8 @@ def conv2d(make, *, four_bits=False, bias="int64"):
     scale = make.scale(-12, -6) if make.kind == "INT16" else make.scale()
     y = make.output((2, 7, 8, outputs), scale)
     make.writer.operator(
-        "CONV_2D", inputs, y, "Conv2DOptions", QuantizedBiasType=getattr(tflite.TensorType, (bias or "int32").upper()), Padding=SAME, StrideH=1, StrideW=1, DilationHFactor=1, DilationWFactor=1,
-        FusedActivationFunction=int(random.integers(4)),
+        "CONV_2D", inputs, y, "Conv2DOptions", Padding=SAME, StrideH=1, StrideW=1, DilationHFactor=1, DilationWFactor=1,
+        FusedActivationFunction=int(random.integers(4)), QuantizedBiasType=getattr(tflite.TensorType, bias.upper()),
     )  # fmt: skip
 
 
@@ -331,9 +331,9 @@ def lstm(make):
     y = writer.tensor((steps, batch, units) if major else (batch, steps, units), "INT8", hidden_scale, hidden_zero)
     between = [writer.tensor((0,), "INT16", 2.0**-12) for _ in range(4)]
     between.append(writer.tensor((0,), "INT8", hidden_scale, hidden_zero))
+    inputs = [x, *into, *recurrent, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1]
     writer.operator(
-        "UNIDIRECTIONAL_SEQUENCE_LSTM", [x, *into, *recurrent, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1],
-        y, "UnidirectionalSequenceLSTMOptions", FusedActivationFunction=TANH, TimeMajor=major,
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, y, "UnidirectionalSequenceLSTMOptions", FusedActivationFunction=TANH, TimeMajor=major,
         CellClip=float(random.choice([0.0, 1.5])),
     )  # fmt: skip
     writer.operators[-1].intermediates = between
@@ -348,7 +348,8 @@ EVERY = {
     "sub": elementwise("SUB", "SubOptions"), "minimum": extremum("MINIMUM"), "maximum": extremum("MAXIMUM"),
 }  # fmt: skip
 EIGHT = {
-    "logistic": nonlinear("LOGISTIC"), "tanh": nonlinear("TANH"), "hard_swish": nonlinear("HARD_SWISH", "HardSwishOptions"),
+    "logistic": nonlinear("LOGISTIC"), "tanh": nonlinear("TANH"),
+    "hard_swish": nonlinear("HARD_SWISH", "HardSwishOptions"),
     "gelu": nonlinear("GELU", "GeluOptions", Approximate=False),
     "gelu_approximate": nonlinear("GELU", "GeluOptions", Approximate=True),
 }  # fmt: skip
@@ -362,7 +363,7 @@ INT8 = {
 INT16 = {
     "resize_bilinear": INT8["resize_bilinear"], "transpose_conv": transpose_conv,
     "logistic": EIGHT["logistic"], "tanh": EIGHT["tanh"],
-    "conv2d": conv2d, "conv2d_bias32": with_options(conv2d, bias="int32"), 
+    "conv2d": conv2d, "conv2d_bias32": with_options(conv2d, bias="int32"),
     "depthwise_conv2d": depthwise_conv2d, "depthwise_conv2d_no_bias": with_options(depthwise_conv2d, bias=None),
     "fully_connected": fully_connected, "fully_connected_no_bias": with_options(fully_connected, bias=None),
     "batch_matmul": batch_matmul, "add": elementwise("ADD", "AddOptions"), "mul": elementwise("MUL", "MulOptions"),
