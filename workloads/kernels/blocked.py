@@ -9,10 +9,21 @@ import numpy as np
 
 from workloads.arithmetic import effective_scales, quantize_multipliers
 from workloads.kernels import finish
+from workloads.kernels.depthwise import convolve_rows
 from workloads.kernels.dispatch import kernel_path
 from workloads.kernels.finish import Channels, Finish
-from workloads.kernels.panels import POINTWISE, Window, prepare, prepare_depthwise, prepare_product
+from workloads.kernels.implicit import multiply_blocks
+from workloads.kernels.panels import (
+    POINTWISE,
+    Window,
+    fits_int8,
+    prepare,
+    prepare_depthwise,
+    prepare_product,
+    prepare_vector,
+)
 from workloads.kernels.parallel import share, thread_count
+from workloads.kernels.vector import multiply_vector
 from workloads.profiles import profile_of
 
 if TYPE_CHECKING:
@@ -28,6 +39,9 @@ WAYS = {
     ("product:half-up",): finish.SINGLE,
 }
 """Roundings of the 31-bit profiles that a block of sums goes through at once; the other profiles take whole sums."""
+
+
+TYPES = (np.dtype("int8"), np.dtype("uint8"), np.dtype("int16"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +67,7 @@ def way_of(profile: str | RequantProfile) -> int | None:
 
 def takes(x: Array, operands: Operands, profile: str | RequantProfile | None = None) -> bool:
     """Whether a layer's products run here: not the portable path, nor 64-bit sums, nor a profile of whole sums."""
-    if kernel_path() == "portable" or operands.wide or x.dtype.name not in ("int8", "uint8", "int16"):
+    if kernel_path() == "portable" or operands.wide or x.dtype not in TYPES:
         return False
     return (profile is None or way_of(profile) is not None) and (operands.weights is None or operands.weights.size > 0)
 
@@ -105,51 +119,61 @@ def product(x: Array, operands: Operands, window: Window, profile: str | Requant
     """
     if operands.weights is None:
         raise ValueError("the layer has no weights")
-    key = (kernel_path(), profile, x.shape, x.dtype.name, window)
+    key = (kernel_path(), profile, x.shape, x.dtype, window)
     ready = cast("Ready | None", operands.prepared.get("product"))
     if ready is None or ready.key != key:
         centred = operands.weights.astype(np.int16) - np.int16(operands.weight_zero_point)
-        if centred.ndim == 2:
-            centred = centred[:, None, None, :]
-        given = (x.shape, x.dtype.name, operands.input_zero_points[0], centred, window)
-        depthwise = window.groups == x.shape[3] and centred.shape[0] == 1 and centred.shape[3] == x.shape[3]
-        panels = prepare_depthwise(*given) if depthwise else prepare(*given, kernel_path())
-        ready = _ready(key, panels, operands, profile)
+        ready = _ready(key, _panels(x, centred, operands.input_zero_points[0], window), operands, profile)
         operands.prepared["product"] = ready
     return run(ready, x)
 
 
+def _panels(x: Array, weights: Array, zero_point: int, window: Window) -> Panels:
+    """Choose the kernel of a layer and pack its centred weights for it."""
+    filters = weights if weights.ndim == 4 else weights[:, None, None, :]
+    given = (x.shape, x.dtype.name, zero_point, filters, window)
+    if window.groups == x.shape[3] and filters.shape[0] == 1 and filters.shape[3] == x.shape[3]:
+        return prepare_depthwise(*given)
+    if window == POINTWISE and x.shape[:3] == (1, 1, 1) and x.dtype.itemsize == 1 and fits_int8(filters, -127):
+        return prepare_vector(x.shape, x.dtype.name, zero_point, filters, kernel_path())
+    return prepare(*given, kernel_path())
+
+
 def run(ready: Ready, x: Array) -> Array:
     """Run a prepared layer on one batch of images, on the threads in use."""
-    from workloads.kernels.depthwise import convolve_rows
-    from workloads.kernels.implicit import multiply_blocks
-
     panels, geometry = ready.panels, ready.panels.geometry
-    single = panels.depthwise
-    pixels, outputs = geometry.rows * geometry.columns, geometry.groups * geometry.outputs
-    out = np.empty((x.shape[0], pixels, outputs), ready.dtype)
+    outputs = geometry.groups * geometry.outputs
+    out = np.empty((x.shape[0], geometry.rows * geometry.columns, outputs), ready.dtype)
     shape = (x.shape[0], geometry.rows, geometry.columns, outputs)
     if out.size == 0:
         return out.reshape(shape)
     images = np.ascontiguousarray(x).reshape(x.shape[0], -1)
     blocks = x.shape[0] * panels.blocks
-
-    def compute(first_block: int, last_block: int, first_panel: int, last_panel: int) -> None:
-        band = np.empty(*panels.band)
-        constants = (panels.weights, panels.segments, ready.channels, geometry, ready.finish)
-        if single:
-            convolve_rows(images, *constants, (first_block, last_block), band, out)
-        else:
-            multiply_blocks(images, *constants, (first_block, last_block, first_panel, last_panel), band, out)
-
     threads = thread_count(out.size * panels.weights.size // outputs)
     if threads == 1:
-        compute(0, blocks, 0, panels.panels)
+        _compute(ready, images, out, (0, blocks, 0, panels.panels))
     elif blocks >= 4 * threads or panels.panels == 1:
-        share(lambda start, end: compute(start, end, 0, panels.panels), blocks, threads)
+        share(lambda start, end: _compute(ready, images, out, (start, end, 0, panels.panels)), blocks, threads)
     else:
-        share(lambda start, end: compute(0, blocks, start, end), panels.panels, threads)
+        share(lambda start, end: _compute(ready, images, out, (0, blocks, start, end)), panels.panels, threads)
     return out.reshape(shape)
+
+
+def _compute(ready: Ready, images: Array, out: Array, work: tuple[int, int, int, int]) -> None:
+    """Compute some blocks and panels of a layer with its kernel."""
+    panels, geometry = ready.panels, ready.panels.geometry
+    band = np.empty(*panels.band)
+    if panels.kind == "vector":
+        multiply_vector(
+            images[0], band, geometry.offset, panels.weights, ready.channels, ready.finish, work[2:], geometry.lanes,
+            out[0, 0],
+        )  # fmt: skip
+        return
+    constants = (panels.weights, panels.segments, ready.channels, geometry, ready.finish)
+    if panels.kind == "depthwise":
+        convolve_rows(images, *constants, work[:2], band, out)
+    else:
+        multiply_blocks(images, *constants, work, band, out)
 
 
 def _ready(key: tuple[object, ...], panels: Panels, operands: Operands, profile: str | RequantProfile | None) -> Ready:

@@ -149,22 +149,23 @@ def multiply_blocks(
 
 @kernel
 def pack_columns(b: Array, zero_point: int, full: int, columns: int, group: int, packed: Array, sums: Array) -> None:
-    """Pack (K,N) into panels of ``full`` columns, ``columns`` in all, and add the sum of each column to ``sums``."""
+    """Pack (K,N) into panels of ``full`` columns, ``columns`` in all, and add the sum of each column to ``sums``.
+
+    A word of ``packed``, int32, holds one group: two int16 or four int8 of one column.
+    """
     depth, width = b.shape
-    steps = packed.size // (columns * group)
+    steps = packed.size // columns
+    mask = np.int32(0xFF) if group == 4 else np.int32(0xFFFF)
     for start in range(0, columns, full):
         here = min(full, columns - start)
         inside = min(here, width - start)
+        sums_here = sums[start : start + inside]
         for step in range(steps):
-            base = start * steps * group + step * here * group
-            for part in range(group):
-                line, k = packed[base + part : base + here * group : group], step * group + part
-                if k >= depth:
-                    line[:] = 0
-                    continue
-                values, totals = b[k, start : start + inside], sums[start : start + inside]
+            words = packed[start * steps + step * here : start * steps + (step + 1) * here]
+            words[:] = 0
+            for part in range(min(group, depth - step * group)):
+                values, shift = b[step * group + part, start : start + inside], np.int32(part * 32 // group)
                 for column in range(inside):
-                    value = np.int32(values[column] - zero_point)
-                    line[column] = value
-                    totals[column] += value
-                line[inside:] = 0
+                    value = np.int32(np.int32(values[column]) - np.int32(zero_point))
+                    sums_here[column] = np.int32(sums_here[column] + value)
+                    words[column] |= np.int32(np.int32(value & mask) << shift)

@@ -9,7 +9,7 @@ from llvmlite import ir
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-I16, I32, I64 = (ir.IntType(bits) for bits in (16, 32, 64))
+I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
 def processor_features(context: Any = None) -> frozenset[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from workloads.kernels.finish import LANES
 from workloads.kernels.implicit import Geometry, pack_columns
 from workloads.kernels.tile import GROUP_BYTES, TILE_ROWS, Shape, processor_features, tile_shape
+from workloads.kernels.vector import panel_columns
 from workloads.shapes import windows
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ class Panels:
         int32 to add to each output channel's sums; what the shift to unsigned values changed.
     band
         Elements of the band and their type.
-    depthwise
-        Whether weights and segments are those of ``convolve_rows``.
+    kind
+        "blocks" for ``multiply_blocks``, "depthwise" for ``convolve_rows``, "vector" for ``multiply_vector``: weights
+        and segments are what that kernel takes.
     """
 
     weights: Array
@@ -54,7 +56,7 @@ class Panels:
     geometry: Geometry
     correction: Array
     band: tuple[int, str]
-    depthwise: bool = False
+    kind: str = "blocks"
 
     @property
     def panels(self) -> int:
@@ -69,7 +71,7 @@ class Panels:
 
 def prepare(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array, window: Window, path: str) -> Panels:
     """Pack centred int16 weights (O,KH,KW,C/groups) for images (N,H,W,C) of one shape, type and zero point."""
-    in_bytes = path == "vnni" and np.dtype(dtype).itemsize == 1 and _fits_int8(weights)
+    in_bytes = path == "vnni" and np.dtype(dtype).itemsize == 1 and fits_int8(weights)
     offset = _offset(dtype, zero_point, in_bytes)
     geometry, segments, elements = _layout(shape, weights.shape, window, in_bytes, offset, zero_point + offset)
     runs = weights.reshape(weights.shape[0], segments.shape[1], -1)
@@ -86,11 +88,30 @@ def prepare_product(a: Array, b: Array, zero_points: tuple[int, ...], path: str)
     geometry, segments, elements = _layout(shape, weights, POINTWISE, in_bytes, offset, zero_points[0] + offset)
     columns = -(-b.shape[1] // geometry.lanes) * geometry.lanes
     group = GROUP_BYTES if in_bytes else GROUP_BYTES // 2
-    packed = np.empty(columns * geometry.steps * group, np.int8 if in_bytes else np.int16)
+    packed = np.empty(columns * geometry.steps, np.int32)
     sums = np.zeros(b.shape[1], np.int32)
     pack_columns(b, zero_points[1], geometry.lanes * geometry.vectors, columns, group, packed, sums)
     correction = -geometry.fill * sums.astype(np.int64)
-    return Panels(packed, segments, geometry, correction.astype(np.int32), (elements, _band_type(in_bytes)))
+    return Panels(
+        packed.view(np.int8 if in_bytes else np.int16), segments, geometry, correction.astype(np.int32),
+        (elements, _band_type(in_bytes)),
+    )  # fmt: skip
+
+
+def prepare_vector(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array, path: str) -> Panels:
+    """Lay out weights (N,1,1,K) that are bytes above -128 for one row of bytes; signed ones without ``vpdpbusd``."""
+    columns = panel_columns(processor_features())
+    outputs, depth = weights.shape[0], weights.shape[3]
+    steps = -(-depth // GROUP_BYTES)
+    packed = pack(weights.reshape(outputs, 1, depth), 1, steps, Shape(columns, 1), 1)
+    unsigned = path == "vnni"
+    offset = _offset(dtype, zero_point, in_bytes=True) - (0 if unsigned else 128)
+    geometry, segments, _ = _layout(shape, weights.shape, POINTWISE, True, offset, zero_point + offset)
+    correction = -geometry.fill * weights.reshape(outputs, depth).sum(axis=1, dtype=np.int64)
+    return Panels(
+        packed, segments, geometry._replace(lanes=columns, vectors=1), correction.astype(np.int32),
+        (GROUP_BYTES * steps, "uint8" if unsigned else "int8"), kind="vector",
+    )  # fmt: skip
 
 
 def _offset(dtype: str, zero_point: int, in_bytes: bool) -> int:
@@ -153,7 +174,7 @@ def prepare_depthwise(shape: tuple[int, ...], dtype: str, zero_point: int, weigh
     lower[:, :channels] = weights.reshape(-1, channels).view(np.uint16)
     return Panels(
         lower, offsets.astype(np.int64), geometry,
-        np.zeros(channels, np.int32), (elements, "int16"), depthwise=True,
+        np.zeros(channels, np.int32), (elements, "int16"), kind="depthwise",
     )  # fmt: skip
 
 
@@ -179,5 +200,6 @@ def _block_rows(rows: int, columns: int, row_bytes: int, outputs: int) -> int:
     return max(-(-rows // max(blocks, 1)), 1)
 
 
-def _fits_int8(weights: Array) -> bool:
-    return bool(weights.size == 0 or (weights.min() >= -128 and weights.max() <= 127))
+def fits_int8(weights: Array, lowest: int = -128) -> bool:
+    """Whether centred weights are bytes of at least ``lowest``."""
+    return bool(weights.size == 0 or (weights.min() >= lowest and weights.max() <= 127))

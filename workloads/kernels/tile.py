@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from workloads.kernels.llvm import I16, I32, I64, count_up, declare, load, processor_features, splat, store
+from workloads.kernels.llvm import I8, I16, I32, I64, count_up, declare, load, processor_features, splat, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,8 +53,30 @@ def dot(builder: ir.IRBuilder, features: frozenset[str], weight_bytes: int, oper
     return _plain_dot(builder, weight_bytes, operands)
 
 
-def _plain_dot(builder: ir.IRBuilder, weight_bytes: int, operands: tuple[Any, Any, Any]) -> Any:
-    """Emit the same sums by shifts and 32-bit products; fours take unsigned activations."""
+def signed_dot(builder: ir.IRBuilder, features: frozenset[str], operands: tuple[Any, Any, Any]) -> Any:
+    """Emit sums + the products of four signed bytes per lane; no weight may be -128.
+
+    Magnitudes of values times weights with the values' signs: two products of at most 128 * 127 fit in 16 bits.
+    """
+    sums, values, weights = operands
+    if "avx2" not in features or sums.type.count != 8:
+        return _plain_dot(builder, 1, operands, signed=True)
+    quarters, halves = ir.VectorType(I8, 32), ir.VectorType(I16, 16)
+    value, weight = (builder.bitcast(operand, quarters) for operand in (values, weights))
+    absolute = builder.select(
+        builder.icmp_signed("<", value, ir.Constant(quarters, [0] * 32)), builder.neg(value), value
+    )
+    sign = declare(builder, "llvm.x86.avx2.psign.b", quarters, [quarters] * 2)
+    pairs = declare(builder, "llvm.x86.avx2.pmadd.ub.sw", halves, [quarters] * 2)
+    fours = declare(builder, "llvm.x86.avx2.pmadd.wd", sums.type, [halves] * 2)
+    product = builder.call(pairs, [absolute, builder.call(sign, [weight, value])])
+    return builder.add(sums, builder.call(fours, [product, ir.Constant(halves, [1] * 16)]))
+
+
+def _plain_dot(
+    builder: ir.IRBuilder, weight_bytes: int, operands: tuple[Any, Any, Any], *, signed: bool = False
+) -> Any:
+    """Emit the same sums by shifts and 32-bit products; fours take unsigned activations unless ``signed``."""
     sums, values, weights = operands
     bits = 8 * weight_bytes
 
@@ -65,7 +87,7 @@ def _plain_dot(builder: ir.IRBuilder, weight_bytes: int, operands: tuple[Any, An
         left = constant(32 - bits * (part + 1))
         high = constant(32 - bits)
         weight = builder.ashr(builder.shl(weights, left), high)
-        shift = builder.lshr if weight_bytes == 1 else builder.ashr
+        shift = builder.ashr if signed or weight_bytes == 2 else builder.lshr
         sums = builder.add(sums, builder.mul(weight, shift(builder.shl(values, left), high)))
     return sums
 
