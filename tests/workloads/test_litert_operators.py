@@ -333,8 +333,8 @@ def lstm(make):
     between.append(writer.tensor((0,), "INT8", hidden_scale, hidden_zero))
     inputs = [x, *into, *recurrent, -1, -1, -1, *biases, -1, -1, hidden, cell, -1, -1, -1, -1]
     writer.operator(
-        "UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, y, "UnidirectionalSequenceLSTMOptions", FusedActivationFunction=TANH, TimeMajor=major,
-        CellClip=float(random.choice([0.0, 1.5])),
+        "UNIDIRECTIONAL_SEQUENCE_LSTM", inputs, y, "UnidirectionalSequenceLSTMOptions", FusedActivationFunction=TANH,
+        TimeMajor=major, CellClip=float(random.choice([0.0, 1.5])),
     )  # fmt: skip
     writer.operators[-1].intermediates = between
 
