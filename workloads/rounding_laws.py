@@ -61,6 +61,13 @@ def predicted_rate(
         rate = inside * (0.5 + (twice if "twice-up" in pair else 0.0 * twice))
     elif doubled:
         rate = inside * twice
+        # An exact tie is rounded once by both; half away then meets half away, and half even differs on every other.
+        if "twice-away" in pair and pair & {"away", "even"}:
+            rate = rate - negative * exact
+        if "twice-up" in pair and "away" in pair:
+            rate = rate + negative * exact
+        if "even" in pair:
+            rate = rate + inside * exact / 2
     elif pair == {"away", "up"}:
         rate = negative * exact
     else:
