@@ -11,6 +11,7 @@ import numpy as np
 from workloads.arithmetic import check_profile
 from workloads.errors import InputError
 from workloads.execute_state import Bound, float_lstm, float_svdf, integer_lstm, integer_svdf
+from workloads.kernels.parallel import use_threads
 from workloads.operands import activation_count, operands
 from workloads.operators import (
     Activation,
@@ -81,7 +82,9 @@ class Plan:
     steps: tuple[Step, ...]
 
 
-def execute(graph: Graph, inputs: Mapping[str, Array], *, profile: str | None = None) -> dict[str, Array]:
+def execute(
+    graph: Graph, inputs: Mapping[str, Array], *, profile: str | None = None, threads: int = 1
+) -> dict[str, Array]:
     """Run a graph once and return every activation by name, inputs included.
 
     Parameters
@@ -91,6 +94,8 @@ def execute(graph: Graph, inputs: Mapping[str, Array], *, profile: str | None = 
     profile
         A key of ``workloads.arithmetic.PROFILES`` for all requantisations; without it, the arithmetic of the graph
         decides per operator ("litert": the reference kernels; "onnxruntime": float32, half to even).
+    threads
+        That the products of a layer share; the result does not depend on it.
 
     Raises
     ------
@@ -99,7 +104,8 @@ def execute(graph: Graph, inputs: Mapping[str, Array], *, profile: str | None = 
     ValueError
         An input is missing, or has another shape or type than the graph declares.
     """
-    return run(plan(graph, profile=profile), inputs)
+    with use_threads(threads):
+        return run(plan(graph, profile=profile), inputs)
 
 
 def plan(graph: Graph, *, profile: str | None = None) -> Plan:

@@ -53,7 +53,7 @@ def native_paths() -> tuple[str, ...]:
 
     if numba.config.DISABLE_JIT:
         return ("portable",)
-    from workloads.kernels.tile import processor_features
+    from workloads.kernels.llvm import processor_features
 
     features = processor_features()
     vnni = bool(features & {"avx512vnni", "avxvnni"})

@@ -175,7 +175,8 @@ def finish_row(
                 constant_at = [builder.add(builder.add(table, first_at), offset) for table in tables]
                 words = [load(builder, WORDS, address) for address in constant_at[:4]]
                 total = builder.add(load(builder, WORDS, at), words[0])
-                lane = Lane(total, *words[1:], load(builder, REALS, constant_at[4]), bottom, top)
+                scale = load(builder, REALS, constant_at[4])
+                lane = Lane(total, words[1], words[2], words[3], scale, bottom, top)
                 value = emit(builder, lane)
                 store(builder, value if way == SUMS else builder.add(value, zero), at)
                 return []

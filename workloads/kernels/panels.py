@@ -9,7 +9,8 @@ import numpy as np
 
 from workloads.kernels.finish import LANES
 from workloads.kernels.implicit import Geometry, pack_columns
-from workloads.kernels.tile import GROUP_BYTES, TILE_ROWS, Shape, processor_features, tile_shape
+from workloads.kernels.llvm import processor_features
+from workloads.kernels.tile import GROUP_BYTES, TILE_ROWS, Shape, tile_shape
 from workloads.kernels.vector import panel_columns
 from workloads.shapes import windows
 
