@@ -56,7 +56,7 @@ INTEGER_TYPES = frozenset({"int8", "uint8", "int16"})
 
 # Measured with ai-edge-litert 2.3.0, reference resolver: the operators that do not round twice. On exact ties of
 # negative sums a fully connected layer rounds away from zero, which single rounding does not.
-LITERT_REFERENCE: dict[type, str] = {FullyConnected: "tflm-float"}
+LITERT_REFERENCE: dict[type, str] = {FullyConnected: "litert-fully-connected"}
 
 
 @dataclass(frozen=True, eq=False)

@@ -178,10 +178,12 @@ def _litert() -> Iterable[RequantProfile]:
     The built-in mean is absent: no form known here reproduces it (23 % of outputs differ by one from the closest).
     """
     xnnpack = replace(_FLOAT32, name="xnnpack")
+    # Single rounding agrees but on exact ties of negative sums, which the reference rounds away from zero.
+    away = replace(_FLOAT32, factor="float64", scale="float64", steps=("real:half-away",), clamp="last")
     paths = {
         "conv2d": (_DOUBLE, _RUY, xnnpack),
         "depthwise": (_DOUBLE, _RUY, xnnpack),
-        "fully-connected": (_SINGLE, _RUY, xnnpack),
+        "fully-connected": (away, _RUY, xnnpack),
         "mul": (_DOUBLE, _DOUBLE, xnnpack),
         "add": (_DOUBLE, _DOUBLE, _SINGLE),
         "mean": (_DOUBLE, None, xnnpack),

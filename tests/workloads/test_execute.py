@@ -80,7 +80,7 @@ def test_a_profile_rules_every_requantisation(profile):
 def test_without_a_profile_the_arithmetic_of_the_graph_decides_per_operator():
     litert, onnx = quantised_network(), quantised_network("onnxruntime")
     profiles = [[layer_profile(graph, layer) for layer in graph.layers] for graph in (litert, onnx)]
-    assert profiles[0] == ["tflite-double", "tflite-double", "tflm-float"]
+    assert profiles[0] == ["tflite-double", "tflite-double", "litert-fully-connected"]
     assert profiles[1] == ["onnxruntime"] * 3
     expected = execute(onnx, sample(onnx), profile="onnxruntime")["z"]
     np.testing.assert_array_equal(execute(onnx, sample(onnx))["z"], expected)

@@ -224,6 +224,16 @@ def fully_connected(make, *, four_bits=False, bias="int64"):
     make.writer.operator("FULLY_CONNECTED", inputs, y, "FullyConnectedOptions", FusedActivationFunction=0)
 
 
+def fully_connected_ties(make):
+    """Powers of two as scales: a quarter of the outputs are exact ties, of both signs."""
+    rows, depth, columns = 4, int(make.random.integers(1, 30)), 9
+    x = make.writer.input((rows, depth), make.kind, 2.0**-4)
+    data = make.random.integers(-3, 4, (columns, depth)).astype(np.int8)
+    w = make.writer.tensor((columns, depth), "INT8", 2.0**-6, data=data)
+    y = make.writer.tensor((rows, columns), make.kind, 2.0**-8)
+    make.writer.operator("FULLY_CONNECTED", [x, w], y, "FullyConnectedOptions")
+
+
 def batch_matmul(make):
     batch, m, k, n = (int(make.random.integers(1, limit)) for limit in (4, 6, 40, 8))
     a, b = make.input((batch, m, k), make.scale(-14, -8)), make.input((batch, k, n), make.scale(-14, -8))
@@ -355,7 +365,7 @@ EIGHT = {
 }  # fmt: skip
 INT8 = {
     "resize_bilinear": resize("RESIZE_BILINEAR", "ResizeBilinearOptions"), "transpose_conv": transpose_conv,
-    "svdf": svdf, "lstm": lstm,
+    "svdf": svdf, "lstm": lstm, "fully_connected_ties": fully_connected_ties,
     "conv2d_int4": with_options(conv2d, four_bits=True, bias="int32"),
     "depthwise_conv2d_int4": with_options(depthwise_conv2d, four_bits=True, bias="int32"),
     "fully_connected_int4": with_options(fully_connected, four_bits=True, bias="int32"),
@@ -365,7 +375,8 @@ INT16 = {
     "logistic": EIGHT["logistic"], "tanh": EIGHT["tanh"],
     "conv2d": conv2d, "conv2d_bias32": with_options(conv2d, bias="int32"),
     "depthwise_conv2d": depthwise_conv2d, "depthwise_conv2d_no_bias": with_options(depthwise_conv2d, bias=None),
-    "fully_connected": fully_connected, "fully_connected_no_bias": with_options(fully_connected, bias=None),
+    "fully_connected_ties": fully_connected_ties, "fully_connected": fully_connected,
+    "fully_connected_no_bias": with_options(fully_connected, bias=None),
     "batch_matmul": batch_matmul, "add": elementwise("ADD", "AddOptions"), "mul": elementwise("MUL", "MulOptions"),
     "average_pool2d": pool2d("AVERAGE_POOL_2D"), "max_pool2d": pool2d("MAX_POOL_2D"), "softmax": softmax, "mean": mean,
     "movement": movement, "requantize": requantize, "to_eight_bits": to_eight_bits,

@@ -317,12 +317,13 @@ def test_all_functions_of_the_documented_table_have_an_operator():
         "arm_convolve_s8 arm_convolve_s4 arm_convolve_s16 arm_convolve_1x1_s8_fast arm_convolve_1x1_s4_fast "
         "arm_convolve_1_x_n_s8 arm_grouped_convolve_s8 arm_depthwise_conv_s8 arm_depthwise_conv_s8_opt "
         "arm_depthwise_conv_3x3_s8 arm_depthwise_conv_s4 arm_depthwise_conv_s4_opt arm_depthwise_conv_s16 "
-        "arm_depthwise_conv_fast_s16 arm_transpose_conv_s8 arm_reverse_transpose_conv_s8 arm_fully_connected_s8 "
-        "arm_fully_connected_s4 arm_fully_connected_s16 arm_avgpool_s8 arm_avgpool_s16 arm_max_pool_s8 "
-        "arm_max_pool_s16 arm_elementwise_add_s8 arm_elementwise_add_s16 arm_elementwise_mul_s8 "
-        "arm_elementwise_mul_s16 arm_batch_matmul_s8 arm_batch_matmul_s16 arm_softmax_s8 arm_softmax_s8_s16 arm_softmax_s16 "
-        "arm_svdf_s8 arm_svdf_state_s16_s8 arm_lstm_unidirectional_s8 arm_lstm_unidirectional_s16 arm_maximum_minimum_s8 "
-        "arm_pad_s8 arm_transpose_s8 arm_ds_cnn_l_s8 arm_ds_cnn_s_s8"
+        "arm_depthwise_conv_fast_s16 arm_transpose_conv_s8 arm_reverse_transpose_conv_s8 "
+        "arm_fully_connected_s8 arm_fully_connected_s4 arm_fully_connected_s16 arm_avgpool_s8 arm_avgpool_s16 "
+        "arm_max_pool_s8 arm_max_pool_s16 arm_elementwise_add_s8 arm_elementwise_add_s16 "
+        "arm_elementwise_mul_s8 arm_elementwise_mul_s16 arm_batch_matmul_s8 arm_batch_matmul_s16 "
+        "arm_softmax_s8 arm_softmax_s8_s16 arm_softmax_s16 arm_svdf_s8 arm_svdf_state_s16_s8 "
+        "arm_lstm_unidirectional_s8 arm_lstm_unidirectional_s16 arm_maximum_minimum_s8 arm_pad_s8 "
+        "arm_transpose_s8 arm_ds_cnn_l_s8 arm_ds_cnn_s_s8"
     )
     assert set(wanted.split()) <= set(computers())
 
