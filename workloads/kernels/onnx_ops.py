@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.kernels.elementwise import add_fused
+from workloads.kernels.parallel import share, thread_count
+
 if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.operators import Pool2d
@@ -30,8 +33,17 @@ def add(a: Array, b: Array, operands: Operands) -> Array:
     ratio_a, ratio_b = (FLOAT(scale) / output_scale for scale in operands.input_scales)
     zero_a, zero_b = (FLOAT(zero_point) for zero_point in operands.input_zero_points)
     fixed = FLOAT(operands.output_zero_point) - (ratio_a * zero_a + ratio_b * zero_b)
-    partial = _fused_multiply_add(a, ratio_a, np.asarray(fixed))
-    return _clamp(np.rint(_fused_multiply_add(b, ratio_b, partial)), operands)
+    first, second = (np.ascontiguousarray(x) for x in np.broadcast_arrays(a, b))
+    result = np.empty(first.shape, np.int8)
+    flat = (first.reshape(-1), second.reshape(-1))
+    factors = (float(ratio_a), float(ratio_b), float(fixed), (float(operands.low), float(operands.high)))
+    out = result.reshape(-1)
+
+    def compute(start: int, end: int) -> None:
+        add_fused(flat[0][start:end], flat[1][start:end], *factors, out[start:end])
+
+    share(compute, result.size, thread_count(result.size))
+    return result
 
 
 def mul(a: Array, b: Array, operands: Operands) -> Array:
@@ -88,11 +100,6 @@ def softmax(x: Array, operands: Operands) -> Array:
     total = np.cumsum(exponentials, axis=-1, dtype=FLOAT)[..., -1:]
     share = exponentials * np.floor(FLOAT(1) / FLOAT(operands.output_scale)) / total
     return _clamp(np.rint(share) + operands.output_zero_point, operands)
-
-
-def _fused_multiply_add(x: Array, factor: np.float32, addend: Array) -> Array:
-    """Return x * factor + addend rounded once to float32: the product of 8 and 24 bits is exact in float64."""
-    return (x.astype(np.float64) * np.float64(factor) + addend.astype(np.float64)).astype(FLOAT)
 
 
 def _clamp(values: Array, operands: Operands) -> Array:
