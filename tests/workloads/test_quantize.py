@@ -16,7 +16,7 @@ from workloads.errors import InputError
 from workloads.execute import execute
 from workloads.models import build
 from workloads.operators import BatchNorm, Clamp, Concat, Conv2d, FullyConnected, Mul, Pool2d
-from workloads.passes.calibration import load_inputs, ranges, seeded_inputs
+from workloads.passes.calibration import least_squares_range, load_inputs, ranges, seeded_inputs
 from workloads.passes.fold import fold
 from workloads.passes.fuse import fuse
 from workloads.passes.quantize import affine, quantize, symmetric
@@ -52,7 +52,7 @@ def dense(weights: Array, bias: Array, activation: Clamp | None = None) -> Graph
     return net.build([net.layer(FullyConnected(activation or Clamp()), inputs, output="y")])
 
 
-@pytest.mark.parametrize("method", ["min-max", "percentile"])
+@pytest.mark.parametrize("method", ["min-max", "percentile", "mse"])
 @pytest.mark.parametrize("arithmetic", ["onnxruntime", "litert"])
 def test_a_quantised_network_stays_close_to_the_float_one(method: str, arithmetic: str) -> None:
     graph = build("resnet8")
@@ -255,3 +255,31 @@ def test_quantising_changes_neither_layers_nor_macs() -> None:
     assert [layer.op for layer in quantized.layers] == [layer.op for layer in fuse(fold(graph)).layers]
     assert quantized.macs == graph.macs
     assert quantized.weights_bytes < graph.weights_bytes / 3
+
+
+def squared_error(values: Array, low: float, high: float) -> float:
+    quantization = affine(low, high)
+    scale, zero_point = float(quantization.scale[0]), int(quantization.zero_point[0])
+    levels = np.clip(np.rint(values / scale) + zero_point, -128, 127)
+    return float(np.square((levels - zero_point) * scale - values).mean())
+
+
+def test_the_least_squares_range_beats_the_whole_one_on_outliers() -> None:
+    values = np.random.default_rng(0).standard_normal(1_000_000)
+    values[0] = 40.0  # one outlier widens the whole range tenfold
+    low, high = float(values.min()), float(values.max())
+    chosen = least_squares_range(values, low, high)
+    assert chosen[1] < 0.7 * high
+    assert squared_error(values, *chosen) < 0.7 * squared_error(values, low, high)
+
+
+def test_the_least_squares_range_keeps_uniform_values_whole() -> None:
+    values = np.linspace(-1, 3, 10_001)
+    assert least_squares_range(values, -1.0, 3.0) == (-1.0, 3.0)
+    assert least_squares_range(np.zeros(4), 0.0, 0.0) == (0.0, 0.0)
+
+
+def test_a_bias_that_does_not_fit_names_layer_and_remedy() -> None:
+    graph = dense(np.float32([[1e-6, 1e-6]]), np.float32([1e6]))
+    with pytest.raises(InputError, match=r"layer '.*': 1 of 1 biases do not fit 32 bits .*; calibrate"):
+        quantize(graph)

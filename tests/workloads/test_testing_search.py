@@ -31,8 +31,8 @@ from workloads.testing import (
     widths_of,
 )
 from workloads.testing.calling import NAMES, arguments, output_shape
-from workloads.testing.case import OPS
-from workloads.testing.sums import accumulators, has_terms
+from workloads.testing.case import OPS, requantized
+from workloads.testing.sums import accumulators, has_terms, held
 
 EXAMPLES = 200
 INT16 = Widths("int16", "int8", wide=True)
@@ -233,3 +233,14 @@ def test_every_requantisation_passes_for_its_own_profile_and_not_for_another(pro
 def test_a_kernel_is_compared_on_one_case() -> None:
     case = extremes("fully_connected")[0]
     assert compare(partial(expected, profile="ruy"), case, "ruy") is None
+
+
+def test_saturating_pairs_are_named_on_a_wrapping_profile() -> None:
+    # AVX2 without VNNI: pairs of products saturate at 16 bits, then everything goes on as before.
+    def paired(case: Case) -> Any:
+        return requantized(case, held(case, "x86-vpmaddubsw").astype(np.int32), "onnxruntime")
+
+    difference = search(paired, "fully_connected", "onnxruntime", examples=EXAMPLES).difference
+    assert difference is not None
+    assert difference.diagnosis.explanation == "pairs of products saturate at 16 bits"
+    assert search(paired, "fully_connected", "x86-vpmaddubsw", examples=EXAMPLES).difference is None

@@ -66,8 +66,8 @@ def way_of(profile: str | RequantProfile) -> int | None:
 
 
 def takes(x: Array, operands: Operands, profile: str | RequantProfile | None = None) -> bool:
-    """Whether a layer's products run here: not the portable path, nor 64-bit sums, nor a profile of whole sums."""
-    if kernel_path() == "portable" or operands.wide or x.dtype not in TYPES:
+    """Whether a layer's products run here: not the portable path, 64-bit or whole sums, nor an empty batch."""
+    if kernel_path() == "portable" or operands.wide or x.dtype not in TYPES or not x.size:
         return False
     return (profile is None or way_of(profile) is not None) and (operands.weights is None or operands.weights.size > 0)
 

@@ -11,13 +11,14 @@ import numpy as np
 from workloads.arithmetic import PROFILES, RequantProfile, effective_scales, profile_of, stages
 from workloads.testing.calling import output_shape
 from workloads.testing.case import Case, expected, requantized, with_operands
-from workloads.testing.sums import accumulators, has_terms, saturated, terms, wrapped
+from workloads.testing.sums import accumulators, has_terms, held, saturated, terms, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from workloads.tensor import Array
 
+PAIRS = "x86-vpmaddubsw"
 UNBOUNDED = 2**30  # a clamp that no case reaches
 TAILS = (2, 4, 8, 16)  # products that vector kernels take at once
 
@@ -112,6 +113,7 @@ def _sum_changes(profile: str) -> Iterator[Change]:
     yield from_sums("sums saturate at 16 bits", lambda c: saturated(c, 16))
     yield from_sums("sums wrap at 32 bits", lambda c: wrapped(accumulators(c), 32))
     yield from_sums("sums saturate at 32 bits", lambda c: saturated(c, 32))
+    yield from_sums("pairs of products saturate at 16 bits", lambda c: held(c, PAIRS))
     yield from_sums("the bias is left out", lambda c: np.asarray(terms(c).sum(axis=-1)))
     for width in TAILS:
         yield from_sums(f"the last products beyond a multiple of {width} are left out", partial(_tailless, width=width))
@@ -120,13 +122,13 @@ def _sum_changes(profile: str) -> Iterator[Change]:
 def _final_changes(profile: str) -> Iterator[Change]:
     def unclamped(case: Case) -> Array:
         wide = with_operands(case, low=-UNBOUNDED, high=UNBOUNDED, dtype="int32")
-        return requantized(wide, _held(accumulators(case)), profile)
+        return requantized(wide, _held(held(case, profile)), profile)
 
     def shifted(case: Case, sign: int) -> Array:
         zero_point = case.operands.output_zero_point
         raw = requantized(
             with_operands(case, output_zero_point=0, low=-UNBOUNDED, high=UNBOUNDED, dtype="int32"),
-            _held(accumulators(case)), profile,
+            _held(held(case, profile)), profile,
         )  # fmt: skip
         return np.asarray(np.clip(raw + sign * zero_point, case.operands.low, case.operands.high))
 
@@ -134,7 +136,7 @@ def _final_changes(profile: str) -> Iterator[Change]:
         limits = np.iinfo(case.operands.dtype)
         raw = requantized(
             with_operands(case, output_zero_point=0, low=limits.min, high=limits.max),
-            _held(accumulators(case)),
+            _held(held(case, profile)),
             profile,
         )
         return np.clip(raw.astype(np.int64) + case.operands.output_zero_point, case.operands.low, case.operands.high)
@@ -227,12 +229,12 @@ def _steps(
     """Return the values after each step at one output, the profile's and, where a slip explains them, the kernel's."""
     if not (has_terms(case) or case.op == "requantize"):
         return (("values", float(expected(case, profile)[index]), float(found)),)
-    ours = _staged(case, int(accumulators(case)[index]), index, profile)
+    ours = _staged(case, int(held(case, profile)[index]), index, profile)
     theirs: dict[str, float] = {}
     if change is not None and change.sums is not None:
         theirs = dict(_staged(case, int(change.sums(case)[index]), index, profile))
     elif change is not None and change.profile is not None:
-        theirs = dict(_staged(case, int(accumulators(case)[index]), index, change.profile))
+        theirs = dict(_staged(case, int(held(case, profile)[index]), index, change.profile))
     names = [name for name, _ in ours]
     known = names.index(change.step) if change is not None and change.step in names else 0
     rows = []

@@ -117,4 +117,4 @@ def clamps(dtype: str, zero_point: int) -> st.SearchStrategy[tuple[int, int]]:
     low, high = limits(dtype)
     narrow: Any = st.tuples(st.integers(low, high), st.integers(low, high)).map(sorted).map(tuple)
     relu = st.just((max(zero_point, low), high))
-    return st.integers(0, 7).flatmap(lambda kind: narrow if kind == 7 else relu if kind == 6 else st.just((low, high)))
+    return st.integers(0, 7).flatmap(lambda kind: narrow if kind > 5 else relu if kind == 5 else st.just((low, high)))

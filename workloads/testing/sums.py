@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.arithmetic import profile_of
 from workloads.operators import Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Mul
 
 if TYPE_CHECKING:
@@ -59,6 +60,24 @@ def accumulators(case: Case, **changes: int | None) -> Array:
         return case.inputs[0].astype(np.int64)
     found = terms(case, **changes).sum(axis=-1)  # type: ignore[arg-type]  # the keywords of terms
     return np.asarray(found if case.operands.bias is None else found + case.operands.bias.astype(np.int64))
+
+
+def held(case: Case, profile: str) -> Array:
+    """Return the sums of a case, bias included, as the profile's accumulator forms them; exact for wrapping ones."""
+    from workloads.kernels import accumulators as ordered
+
+    if profile_of(profile).accumulator not in ("pair16", "sat32") or case.operands.wide:
+        return accumulators(case)
+    match case.operator:
+        case Conv2d() as operator:
+            return ordered.conv2d_sums(case.inputs[0], case.operands, operator, profile)
+        case DepthwiseConv2d() as operator:
+            return ordered.depthwise_conv2d_sums(case.inputs[0], case.operands, operator, profile)
+        case FullyConnected():
+            return ordered.fully_connected_sums(case.inputs[0], case.operands, profile)
+        case MatMul():
+            return ordered.matmul_sums(case.inputs[0], case.inputs[1], case.operands, profile)
+    return accumulators(case)
 
 
 def wrapped(values: Array, bits: int) -> Array:
