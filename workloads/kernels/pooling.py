@@ -44,8 +44,7 @@ def window_maxima(image: Array, size: Pair, stride: Pair, padding: Pair, height:
             for n in range(batch):
                 for row in range(top, bottom):
                     for column in range(left, right):
+                        largest, values = maxima[n, y, x], image[n, row, column]
                         for channel in range(channels):
-                            value = image[n, row, column, channel]
-                            if value > maxima[n, y, x, channel]:
-                                maxima[n, y, x, channel] = value
+                            largest[channel] = max(largest[channel], values[channel])
     return maxima
