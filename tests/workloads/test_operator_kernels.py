@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workloads.arithmetic import quantize_multiplier
+from workloads.builder import GraphBuilder
+from workloads.execute import plan, run
 from workloads.kernels import fixed_point, gemmlowp, integer, lut, resize, tables
 from workloads.kernels import reference_functions as oracle
 from workloads.kernels.normalization import layer_norm
@@ -31,9 +33,11 @@ from workloads.operators import (
     Minimum,
     Resize2d,
     Sub,
+    Svdf,
     Tanh,
     TransposedConv2d,
 )
+from workloads.tensor import Quantization
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -118,6 +122,11 @@ def test_the_table_functions_equal_their_definition(values):
     assert fixed_point.tanh16(array).tolist() == [oracle.table_tanh(value, table) for value in values]
 
 
+def test_the_reciprocals_of_the_two_runtimes_differ_in_two_entries_by_one():
+    difference = tables.reciprocal_table(single=True) - tables.reciprocal_table(single=False)
+    assert {int(index): int(difference[index]) for index in np.flatnonzero(difference)} == {160: -1, 294: 1}
+
+
 def test_the_16_bit_functions_lie_within_two_steps_of_the_real_ones():
     values = np.arange(-32768, 32768, 7)
     real = values / 4096.0
@@ -184,11 +193,11 @@ def test_16_bit_softmax_equals_its_definition_and_sums_to_one(seed):
     scale = float(2.0 ** random.uniform(-16, -8))
     multiplier, shift = quantize_multiplier(scale / (10.0 / 65535.0))
     operands = Operands((scale,), (0,), 2.0**-15, 0, -32768, 32767, dtype="int16")
-    found = softmax_rows_16(x, operands, 1.0, "tflite-double")
+    profile = ("cmsis-nn", "tflite-double")[seed % 2]
+    found = softmax_rows_16(x, operands, 1.0, profile)
+    reciprocal = tables.reciprocal_table(single=profile == "cmsis-nn")
     for row, result in zip(x, found, strict=True):
-        assert result.tolist() == oracle.softmax_row_16(
-            row, multiplier, shift, tables.exp_table(), tables.reciprocal_table()
-        )
+        assert result.tolist() == oracle.softmax_row_16(row, multiplier, shift, tables.exp_table(), reciprocal)
         assert abs(result.sum() - 32768) < 64 + 4 * x.shape[1]
 
 
@@ -347,3 +356,27 @@ def test_lstm_equals_its_definition_and_a_sequence_may_be_cut(seed, wide):
     first, state = lstm(x[:2], lstm_start(made, batch), made, "cmsis-nn")
     rest, _ = lstm(x[2:], state, made, "cmsis-nn")
     np.testing.assert_array_equal(np.concatenate([first, rest]), found)
+
+
+def test_a_graph_keeps_the_state_of_its_layers_only_where_it_is_given_a_place():
+    builder = GraphBuilder("stream")
+    x = builder.input("x", (1, 2))
+    feature = builder.constant("feature", (1, 2), np.ones((1, 2), np.float32))
+    time = builder.constant("time", (1, 3), np.array([[100, 10, 1]], np.float32))
+    graph = builder.build([builder.layer(Svdf(), [x, feature, time])])
+    prepared, states = plan(graph), {}
+    steps = [{"x": np.array([[value, 0]], np.float32)} for value in (1, 2, 3)]
+    assert [run(prepared, step, states)[graph.outputs[0]].item() for step in steps] == [1, 12, 123]
+    assert [run(prepared, step)[graph.outputs[0]].item() for step in steps] == [1, 2, 3]
+
+
+def test_an_integer_layer_norm_of_a_graph_takes_real_scale_and_shift():
+    builder = GraphBuilder("norm")
+    quantization = Quantization(np.array([0.5]), np.array([0], np.int32))
+    x = builder.input("x", (1, 2), "int8", quantization)
+    scale = builder.constant("scale", (2,), np.array([2, 2], np.float32))
+    shift = builder.constant("shift", (2,), np.array([0, 1], np.float32))
+    y = builder.layer(LayerNorm(0.0), [x, scale, shift], quantization=quantization)
+    graph = builder.build([y], "litert")
+    # Mean 4, deviation 3: -1 and 1, times 2, plus the shift, in halves.
+    assert run(plan(graph), {"x": np.array([[1, 7]], np.int8)})[y].tolist() == [[-4, 6]]

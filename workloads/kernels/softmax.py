@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads.arithmetic import quantize_multiplier, quantize_multipliers, requantize_fixed
+from workloads.arithmetic import profile_of, quantize_multiplier, quantize_multipliers, requantize_fixed
 from workloads.kernels.fixed_point import clip16, lookup
 from workloads.kernels.jit import kernel
 from workloads.kernels.tables import exp_table, reciprocal_table
@@ -73,7 +73,8 @@ def softmax_rows_16(x: Array, operands: Operands, beta: float, profile: str | Re
     total = powers.sum(axis=-1, keepdims=True)
     headroom = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
     share = (((total << (headroom - 1)) + (1 << 13)) >> 14) - 98304
-    inverse = lookup(reciprocal_table(), clip16(share))
+    single = profile_of(profile).name.startswith("cmsis-nn")
+    inverse = lookup(reciprocal_table(single=single), clip16(share))
     return np.asarray((((powers * inverse) >> (30 - headroom)) + 1) >> 1).clip(0, 32767)
 
 

@@ -22,13 +22,16 @@ SIGMOID_STEPS_PER_UNIT = 24  # the sigmoid table covers 0 .. 255/24
 @cache
 def exp_table() -> Array:
     """exp(x) in Q0.15 at 513 points of -10 .. 0; int64."""
-    return _interpolated(np.exp, -10.0, 0.0)
+    return _interpolated(np.exp, -10.0, 0.0, np.dtype("float32"))
 
 
 @cache
-def reciprocal_table() -> Array:
-    """1 / (1 + x) in Q0.15 at 513 points of 0 .. 1; int64."""
-    return _interpolated(lambda x: 1 / (1 + x), 0.0, 1.0)
+def reciprocal_table(*, single: bool = True) -> Array:
+    """1 / (1 + x) in Q0.15 at 513 points of 0 .. 1; int64.
+
+    CMSIS-NN ships the table made in float32, LiteRT 2.3.0 makes it in float64: entries 160 and 294 differ by one.
+    """
+    return _interpolated(lambda x: 1 / (1 + x), 0.0, 1.0, np.dtype("float32" if single else "float64"))
 
 
 @cache
@@ -54,18 +57,20 @@ def _logistic(x: Array) -> Array:
     return np.array([1 / (1 + math.exp(-value)) for value in x], np.float64)
 
 
-def _interpolated(function: Callable[[Array], Array], low: float, high: float) -> Array:
-    """Sample a function for linear interpolation, in float32: samples less half the error in mid-interval.
+def _interpolated(
+    function: Callable[[Array], Array], low: float, high: float, precision: np.dtype[np.floating]
+) -> Array:
+    """Sample a function for linear interpolation in a precision: samples less half the error in mid-interval.
 
     tflite-micro@90b983c2:tensorflow/lite/kernels/internal/common.h, LUTPopulate for int16_t.
     """
-    single = np.float32
+    single = precision.type
     step = single((high - low) / INTERVALS)
-    points = single(low) + np.arange(INTERVALS + 1, dtype=np.float32) * step
+    points = single(low) + np.arange(INTERVALS + 1, dtype=precision) * step
 
     def scaled(x: Array) -> Array:
         # float64 rounded to float32: the correctly rounded value, as the C library's float functions give here.
-        return np.asarray(function(x.astype(np.float64)).astype(np.float32) * single(32768))
+        return np.asarray(function(x.astype(np.float64)).astype(precision) * single(32768))
 
     samples = round_half_away(scaled(points))
     middle = round_half_away(scaled(points[:-1] + step / single(2)))
