@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 SIXTEEN_BIT = {Logistic: sigmoid16, Tanh: tanh16}
+POWER_OF_TWO_TOLERANCE = 1e-3
 TABLE_STEPS_PER_UNIT = 3 * 4096  # 16-bit inputs are brought to this scale
 
 
@@ -76,20 +77,23 @@ def _sixteen_bit(x: Array, operands: Operands, operator: Operator) -> Array:
     """Logistic or tanh of 16-bit integers with zero points 0, output scale 2**-15."""
     if (operands.output_scale, operands.output_zero_point, operands.input_zero_points[0]) != (2.0**-15, 0, 0):
         raise ValueError("16-bit logistic and tanh have zero points 0 and the output scale 1/32768")
-    multiplier, shift = _table_factor(operands.input_scales[0])
+    multiplier, shift = _table_factor(operands.input_scales[0], 1 if isinstance(operator, Tanh) else 0)
     values = x.astype(np.int64) * multiplier
     if shift > 0:
         values = (values + (1 << (shift - 1))) >> shift
     return np.asarray(SIXTEEN_BIT[type(operator)](values).clip(operands.low, operands.high), operands.dtype)
 
 
-def _table_factor(scale: float) -> tuple[int, int]:
+def _table_factor(scale: float, most: int) -> tuple[int, int]:
     """Return (multiplier, right shift) from 16-bit inputs to the table's scale.
+
+    Scales near 2**-12 up to 2**(most - 12) count as these powers of two, within a thousandth of an octave.
 
     tflite@v2.18:tensorflow/lite/kernels/activations.cc, SigmoidPrepare and TanhPrepare for int16.
     """
-    if scale == 2.0**-12:
-        return 3, 0
+    octave = math.log2(scale) + 12
+    if round(octave) in range(most + 1) and abs(octave - round(octave)) < POWER_OF_TWO_TOLERANCE:
+        return 3 << round(octave), 0
     factor, shift = scale * TABLE_STEPS_PER_UNIT, 0
     while factor <= 32767 / 2 and shift <= 30:
         factor, shift = factor * 2, shift + 1
