@@ -100,7 +100,10 @@ class Mul:
 
 @dataclass(frozen=True)
 class Pool2d:
-    """Average or maximum over windows; x (N,H,W,C). ``kind`` is "average" or "max"."""
+    """Average or maximum over windows; x (N,H,W,C). ``kind`` is "average" or "max".
+
+    With ``count_padding`` an average divides by the whole window; a maximum never sees the padding.
+    """
 
     kind: str
     kernel: Pair

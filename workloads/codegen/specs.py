@@ -171,7 +171,8 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
         case Pool2d(kind=kind, kernel=kernel, stride=stride, padding=padding, count_padding=counted):
             (batch, height, width, channels), (_, height_out, width_out, _) = _image(x.shape), _image(y.shape)
             return PoolSpec(
-                kind, batch, height, width, channels, height_out, width_out, kernel, stride, padding[:2], counted,
+                kind, batch, height, width, channels, height_out, width_out, kernel, stride, padding[:2],
+                counted and kind == "average",
                 rescale=_rescales(x, y),
             )  # fmt: skip
         case Mean(axes=(1, 2)) if len(x.shape) == 4:

@@ -187,7 +187,7 @@ def lstm(x: Array, state: Array, weights: Sequence[Array], operator: Lstm) -> tu
 
 
 def pool2d(x: Array, operator: Pool2d) -> Array:
-    """Average or maximum pooling; positions outside the image are skipped unless ``count_padding``."""
+    """Average or maximum pooling; positions outside the image are skipped, but an average may count them."""
     taps = [tap for _, _, tap in _taps(pad_image(x, operator.padding), x.shape, operator.kernel, operator)]
     inside = np.ones((1, *x.shape[1:3], 1), np.float32)
     masks = [mask for _, _, mask in _taps(pad_image(inside, operator.padding), x.shape, operator.kernel, operator)]
@@ -196,7 +196,7 @@ def pool2d(x: Array, operator: Pool2d) -> Array:
         return np.asarray(sum(taps) / counts, np.float32)
     result = np.full_like(taps[0], -np.inf)
     for tap, mask in zip(taps, masks, strict=True):
-        result = np.maximum(result, tap if operator.count_padding else np.where(mask > 0, tap, -np.inf))
+        result = np.maximum(result, np.where(mask > 0, tap, -np.inf))
     return result.astype(np.float32)
 
 

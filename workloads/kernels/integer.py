@@ -243,7 +243,7 @@ def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: Profile) -> 
     height, width = _size(x, operator.kernel, operator)
     window = (operator.kernel, operator.stride, operator.padding[:2], height, width)
     if operator.kind == "max":
-        lowest = operands.input_zero_points[0] if operator.count_padding else np.iinfo(x.dtype).min
+        lowest = np.iinfo(x.dtype).min
         result = pooling.window_maxima(np.ascontiguousarray(x), *window, x.dtype.type(lowest))
         return _follow(result, operands, profile)
     if profile == "onnxruntime":
