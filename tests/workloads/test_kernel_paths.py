@@ -228,7 +228,7 @@ COMPILED = """if True:
     from workloads.kernels.tile import multiply_tile
 
     def f(weights, numbers):
-        multiply_tile(weights, 0, 1, numbers, numbers, 1, 1, numbers, 4)
+        multiply_tile(weights, 0, 1, numbers, numbers, numbers, 1, 1, numbers, 4)
 
     compiled = numba.njit(f)
     compiled.compile((types.Array({weights}, 1, "C"), types.int64))
@@ -245,6 +245,7 @@ COMPILED = """if True:
         ("cascadelake", "+avx2,+avx512f,+avx512bw,+avx512vl,+avx512vnni", "types.int8", "vnni", "vpdpbusd"),
         ("alderlake", "+avx2,+avxvnni", "types.int8", "vnni", "vpdpbusd"),
         ("haswell", "+avx2", "types.int16", "avx2", "vpmaddwd"),
+        ("haswell", "+avx2", "types.int32", "avx2", "vpmaddwd"),
     ],
 )
 def test_the_assembly_holds_the_dot_product_instruction(cpu, features, weights, path, instruction):

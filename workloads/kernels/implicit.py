@@ -8,7 +8,7 @@ import numpy as np
 
 from workloads.kernels.finish import LANES, finish_row
 from workloads.kernels.jit import kernel
-from workloads.kernels.tile import TILE_ROWS, multiply_tile
+from workloads.kernels.tile import CROSSED, multiply_tile, row_term
 
 if TYPE_CHECKING:
     from workloads.kernels.finish import Channels, Finish
@@ -30,8 +30,10 @@ class Geometry(NamedTuple):
         Columns of the band and rows of a dilated window.
     groups, outputs
         Groups and outputs of each.
-    steps, lanes, vectors
-        32-bit groups per segment; the tile's lanes and vectors.
+    steps, group_bytes
+        Groups per segment, and the bytes of weights in one group and column.
+    lanes, vectors, tile_rows
+        Of the tile.
     block
         Output rows of one block; a block's band and sums stay in cache.
     offset, fill
@@ -52,8 +54,10 @@ class Geometry(NamedTuple):
     groups: int
     outputs: int
     steps: int
+    group_bytes: int
     lanes: int
     vectors: int
+    tile_rows: int
     block: int
     offset: int
     fill: int
@@ -109,13 +113,14 @@ def multiply_blocks(
     first_block, last_block, first_panel, last_panel = work
     columns, outputs, full = geometry.columns, geometry.outputs, geometry.lanes * geometry.vectors
     blocks = (geometry.rows + geometry.block - 1) // geometry.block
-    depth = segments.shape[1] * geometry.steps * 4
+    depth = segments.shape[1] * geometry.steps * geometry.group_bytes
     tail = (outputs + geometry.lanes - 1) // geometry.lanes * geometry.lanes
     start, end = first_panel * full, min(last_panel * full, outputs)
     pitch = min(last_panel * full, tail) - start
     vectors_wide, pixel_bytes = pitch // LANES, geometry.channels * band.itemsize
-    addresses = np.empty(geometry.block * columns + TILE_ROWS, np.int64)
-    sums = np.empty((geometry.block * columns + TILE_ROWS, pitch), np.int32)
+    addresses = np.empty(geometry.block * columns + geometry.tile_rows, np.int64)
+    firsts = np.zeros(addresses.size, np.int32)
+    sums = np.empty((geometry.block * columns + geometry.tile_rows, pitch), np.int32)
     for index in range(first_block, last_block):
         n, row = index // blocks, index % blocks * geometry.block
         rows = min(geometry.block, geometry.rows - row)
@@ -130,13 +135,17 @@ def multiply_blocks(
                 position += 1
         addresses[count:] = addresses[count - 1]  # the last tile repeats a pixel into rows that nobody reads
         for group in range(geometry.groups):
+            table = segments[group].ctypes.data
+            if weights.itemsize == CROSSED:
+                for position in range(count):
+                    firsts[position] = -row_term(addresses[position], table, segments.shape[1], geometry.steps)
             for panel in range(first_panel, last_panel):
                 vectors = min(geometry.vectors, (tail - panel * full) // geometry.lanes)
                 base = (group * tail + panel * full) * depth
-                for position in range(0, count, TILE_ROWS):
+                for position in range(0, count, geometry.tile_rows):
                     multiply_tile(
-                        weights, base, vectors, addresses.ctypes.data + 8 * position, segments[group].ctypes.data,
-                        segments.shape[1], geometry.steps,
+                        weights, base, vectors, addresses.ctypes.data + 8 * position,
+                        firsts.ctypes.data + 4 * position, table, segments.shape[1], geometry.steps,
                         sums.ctypes.data + 4 * (position * pitch + (panel - first_panel) * full), 4 * pitch,
                     )  # fmt: skip
             channel = group * outputs + start

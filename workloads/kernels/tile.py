@@ -1,9 +1,17 @@
 """The innermost tile of every integer product, written in LLVM's language because no compiler finds it by itself.
 
-A tile multiplies ``TILE_ROWS`` rows of activations by one panel of packed weights and keeps all sums in registers. The
-weights' element type chooses the instruction: int16 weights go with int16 activations in pairs (``vpmaddwd``), int8
-weights with uint8 activations in fours (``vpdpbusd``). A processor without the instruction gets the same sums from
-plain vector arithmetic, so every path can be run anywhere.
+A tile multiplies a few rows of activations by one panel of packed weights and keeps all sums in registers. The weights'
+element type chooses the arithmetic: int8 weights go with uint8 activations in fours (``vpdpbusd``), int16 weights with
+int16 activations in pairs (``vpmaddwd``), and int32 words, two int16 each, are crossed with activations of nine bits:
+
+    x0 w0 + x1 w1 = (x0 + w1) (x1 + w0) - x0 x1 - w0 w1
+
+which halves the products; the last two terms belong to a row and to a column, and are taken off once for each [1]_. A
+processor without the instructions gets the same sums from plain vector arithmetic, so every path can be run anywhere.
+
+References
+----------
+.. [1] S. Winograd, "A New Algorithm for Inner Product", IEEE Transactions on Computers C-17(7), 1968.
 """
 
 from __future__ import annotations
@@ -12,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import alloca_once_value
 from numba.extending import intrinsic
 
 from workloads.kernels.llvm import I8, I16, I32, I64, count_up, declare, load, processor_features, splat, store
@@ -19,8 +28,8 @@ from workloads.kernels.llvm import I8, I16, I32, I64, count_up, declare, load, p
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-TILE_ROWS = 5  # with two vectors of sums per row on AVX2 (10 of 16 registers), four on AVX-512 (20 of 32)
 GROUP_BYTES = 4  # activations are broadcast as 32-bit groups: two int16 or four uint8
+FOURS, PAIRS, CROSSED = 1, 2, 4  # kinds of weights: the bytes of their elements
 
 
 class Shape(NamedTuple):
@@ -30,10 +39,20 @@ class Shape(NamedTuple):
     vectors: int
 
 
-def tile_shape(features: frozenset[str], weight_bytes: int) -> Shape:
-    """Return the tile for weights of one byte (fours) or two (pairs)."""
-    wide = "avx512vnni" in features if weight_bytes == 1 else "avx512bw" in features
+def tile_shape(features: frozenset[str], kind: int) -> Shape:
+    """Return the width of a tile for one kind of weights."""
+    wide = "avx512vnni" in features if kind == FOURS else "avx512bw" in features
     return Shape(16, 4) if wide else Shape(8, 2)
+
+
+def tile_rows(kind: int) -> int:
+    """Return the rows of a tile: as many as leave registers for the weights, and for the terms of crossed ones."""
+    return 4 if kind == CROSSED else 5
+
+
+def group_bytes(kind: int) -> int:
+    """Return the bytes of activations in one step: crossed weights take four int16 at once."""
+    return 2 * GROUP_BYTES if kind == CROSSED else GROUP_BYTES
 
 
 def dot(builder: ir.IRBuilder, features: frozenset[str], weight_bytes: int, operands: tuple[Any, Any, Any]) -> Any:
@@ -92,32 +111,32 @@ def _plain_dot(
     return sums
 
 
-def emit_tile(
-    builder: ir.IRBuilder, features: frozenset[str], weight_bytes: int, rows: int, vectors: int, arguments: list[Any]
-) -> None:
+def emit_tile(builder: ir.IRBuilder, features: frozenset[str], kind: int, vectors: int, arguments: list[Any]) -> None:
     """Emit one tile; ``arguments`` are those of ``multiply_tile`` with the panel's address first."""
-    weights_at, row_table, segment_table, segments, steps, sums_at, pitch = arguments
-    lanes = tile_shape(features, weight_bytes).lanes
+    weights_at, row_table, first_table, segment_table, segments, steps, sums_at, pitch = arguments
+    lanes, rows, parts = tile_shape(features, kind).lanes, tile_rows(kind), group_bytes(kind) // GROUP_BYTES
     vector, width = ir.VectorType(I32, lanes), 4 * lanes
 
     def plus(address: Any, offset: int) -> Any:
         return builder.add(address, ir.Constant(I64, offset)) if offset else address
 
     starts = [load(builder, I64, plus(row_table, 8 * row)) for row in range(rows)]
-    zero = ir.Constant(vector, [0] * lanes)
 
     def step(rows_at: list[Any], index: Any, carried: list[Any]) -> list[Any]:
         panel, sums = carried[0], carried[1:]
-        weights = [load(builder, vector, plus(panel, width * part)) for part in range(vectors)]
-        offset = builder.mul(index, ir.Constant(I64, GROUP_BYTES))
+        weights = [load(builder, vector, plus(panel, width * part)) for part in range(vectors * parts)]
+        offset = builder.mul(index, ir.Constant(I64, group_bytes(kind)))
         following = []
         for row in range(rows):
-            group = load(builder, I32, builder.add(rows_at[row], offset))
-            values = splat(builder, group, vector)
-            for part in range(vectors):
-                held = sums[row * vectors + part]
-                following.append(dot(builder, features, weight_bytes, (held, values, weights[part])))
-        return [plus(panel, width * vectors), *following]
+            at = builder.add(rows_at[row], offset)
+            groups = [splat(builder, load(builder, I32, plus(at, 4 * part)), vector) for part in range(parts)]
+            for column in range(vectors):
+                held, own = sums[row * vectors + column], weights[column * parts : (column + 1) * parts]
+                if kind == CROSSED:
+                    following.append(_crossed_dot(builder, features, held, groups, own))
+                else:
+                    following.append(dot(builder, features, kind, (held, groups[0], own[0])))
+        return [plus(panel, width * vectors * parts), *following]
 
     def segment(index: Any, carried: list[Any]) -> list[Any]:
         entry = builder.add(segment_table, builder.mul(index, ir.Constant(I64, 8)))
@@ -125,15 +144,82 @@ def emit_tile(
         rows_at = [builder.add(start, base) for start in starts]
         return count_up(builder, steps, carried, lambda k, values: step(rows_at, k, values))
 
-    results = count_up(builder, segments, [weights_at, *[zero] * (rows * vectors)], segment)[1:]
+    firsts = [splat(builder, load(builder, I32, plus(first_table, 4 * row)), vector) for row in range(rows)]
+    initial = [first for first in firsts for _ in range(vectors)]
+    results = count_up(builder, segments, [weights_at, *initial], segment)[1:]
     for row in range(rows):
         line = builder.add(sums_at, builder.mul(pitch, ir.Constant(I64, row)))
         for part in range(vectors):
             store(builder, results[row * vectors + part], plus(line, width * part))
 
 
+def _crossed_dot(
+    builder: ir.IRBuilder, features: frozenset[str], sums: Any, groups: list[Any], weights: list[Any]
+) -> Any:
+    """Emit sums + (x0 + w2) (x2 + w0) + (x1 + w3) (x3 + w1); ``weights`` holds (w2, w3), then (w0, w1)."""
+    halves = ir.VectorType(I16, 2 * sums.type.count)
+    terms = [
+        builder.bitcast(builder.add(builder.bitcast(group, halves), builder.bitcast(weight, halves)), sums.type)
+        for group, weight in zip(groups, weights, strict=True)
+    ]
+    return dot(builder, features, PAIRS, (sums, terms[0], terms[1]))
+
+
+@intrinsic  # type: ignore[untyped-decorator] # numba has no types
+def row_term(typing_context: Any, row: Any, segment_table: Any, segments: Any, steps: Any) -> Any:  # noqa: ARG001 - numba's protocol
+    """Return the sum of x0 x2 + x1 x3 over a row's groups of four int16; arguments as of ``multiply_tile``."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - numba's protocol
+        features = processor_features(context)
+        start, table, segments, steps = arguments
+        vector, words, quads = ir.VectorType(I32, 8), ir.VectorType(I64, 4), ir.Constant(I64, 4)
+        upper = ir.Constant(words, [32] * 4)
+        total = alloca_once_value(builder, ir.Constant(vector, [0] * 8))
+        builder.store(ir.Constant(vector, [0] * 8), total)
+
+        def add(loaded: Any) -> None:
+            shifted = builder.bitcast(builder.lshr(loaded, upper), vector)
+            held = builder.load(total)
+            builder.store(dot(builder, features, PAIRS, (held, builder.bitcast(loaded, vector), shifted)), total)
+
+        def segment(index: Any, _: list[Any]) -> list[Any]:
+            base = builder.add(start, load(builder, I64, builder.add(table, builder.mul(index, ir.Constant(I64, 8)))))
+            whole = builder.sdiv(steps, quads)
+            with builder.if_then(builder.icmp_signed(">", whole, ir.Constant(I64, 0))):
+
+                def block(k: Any, _: list[Any]) -> list[Any]:
+                    at = builder.add(base, builder.mul(k, ir.Constant(I64, 32)))
+                    add(load(builder, words, at))
+                    return []
+
+                count_up(builder, whole, [], block)
+            rest = builder.srem(steps, quads)
+            with builder.if_then(builder.icmp_signed(">", rest, ir.Constant(I64, 0))):
+
+                def single(k: Any, _: list[Any]) -> list[Any]:
+                    position = builder.add(builder.mul(whole, quads), k)
+                    at = builder.add(base, builder.mul(position, ir.Constant(I64, 8)))
+                    one = builder.insert_element(
+                        ir.Constant(words, [0] * 4), load(builder, I64, at), ir.Constant(I32, 0)
+                    )
+                    add(one)
+                    return []
+
+                count_up(builder, rest, [], single)
+            return []
+
+        count_up(builder, segments, [], segment)
+        lanes = builder.load(total)
+        result = ir.Constant(I32, 0)
+        for lane in range(8):
+            result = builder.add(result, builder.extract_element(lanes, ir.Constant(I32, lane)))
+        return result
+
+    return types.int32(*[types.int64] * 4), generate
+
+
 def _signature(weights: Any) -> Any:
-    return types.void(weights, *[types.int64] * 8)
+    return types.void(weights, *[types.int64] * 9)
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -143,13 +229,14 @@ def multiply_tile(
     panel: Any,  # noqa: ARG001 - typed by the signature
     vectors: Any,  # noqa: ARG001
     row_table: Any,  # noqa: ARG001
+    first_table: Any,  # noqa: ARG001
     segment_table: Any,  # noqa: ARG001
     segments: Any,  # noqa: ARG001
     steps: Any,  # noqa: ARG001
     sums: Any,  # noqa: ARG001
     pitch: Any,  # noqa: ARG001
 ) -> Any:
-    """Write TILE_ROWS rows of sums of one panel.
+    """Write the sums of one panel for as many rows as ``tile_rows`` says.
 
     Parameters
     ----------
@@ -161,14 +248,16 @@ def multiply_tile(
         Vectors of the panel: the full width or less.
     row_table
         Address of the rows' addresses, int64.
+    first_table
+        Address of the rows' first values, int32.
     segment_table, segments
         Address and number of offsets to add to each row's address, int64, at least one. [B]
     steps
-        32-bit groups per segment, at least 1.
+        Groups of ``group_bytes`` per segment, at least 1.
     sums, pitch
         Address of the result and distance of its rows. [B]
     """
-    weight_bytes = weights.dtype.bitwidth // 8
+    kind = weights.dtype.bitwidth // 8
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         features = processor_features(context)
@@ -177,11 +266,11 @@ def multiply_tile(
         shared = [base, *arguments[3:]]
         done = builder.append_basic_block("tile_done")
         switch = builder.switch(arguments[2], done)
-        for vectors in range(1, tile_shape(features, weight_bytes).vectors + 1):
+        for vectors in range(1, tile_shape(features, kind).vectors + 1):
             block = builder.append_basic_block(f"vectors{vectors}")
             switch.add_case(ir.Constant(I64, vectors), block)
             builder.position_at_end(block)
-            emit_tile(builder, features, weight_bytes, TILE_ROWS, vectors, shared)
+            emit_tile(builder, features, kind, vectors, shared)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
