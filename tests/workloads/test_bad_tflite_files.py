@@ -227,7 +227,8 @@ def test_an_absurd_dilation_is_refused_before_it_pads(tmp_path, tflite_writer):
 def test_element_types_that_no_kernel_takes_are_named(tmp_path, tflite_writer):
     writer = relu(tflite_writer(), kind="FLOAT16")
     problems = problems_of(tmp_path / "half.tflite", writer.build())
-    assert problems[0].startswith("tensor 'tensor_0': element type FLOAT16, expected one of BOOL, FLOAT32, INT16, INT32,")
+    expected = "tensor 'tensor_0': element type FLOAT16, expected one of BOOL, FLOAT32, INT16, INT32,"
+    assert problems[0].startswith(expected)
 
 
 @pytest.mark.parametrize(("inputs", "fault"), [([9], "tensors 9 do not exist"), ([-1], "0 inputs and 1 outputs")])

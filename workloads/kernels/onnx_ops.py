@@ -33,7 +33,9 @@ def add(a: Array, b: Array, operands: Operands) -> Array:
     ratio_a, ratio_b = (FLOAT(scale) / output_scale for scale in operands.input_scales)
     zero_a, zero_b = (FLOAT(zero_point) for zero_point in operands.input_zero_points)
     fixed = FLOAT(operands.output_zero_point) - (ratio_a * zero_a + ratio_b * zero_b)
-    first, second = (np.ascontiguousarray(x) for x in np.broadcast_arrays(a, b))
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    # A broadcast view is copied: compiled kernels take writable arrays only.
+    first, second = (np.ascontiguousarray(x) if x.shape == shape else np.broadcast_to(x, shape).copy() for x in (a, b))
     result = np.empty(first.shape, np.int8)
     flat = (first.reshape(-1), second.reshape(-1))
     factors = (float(ratio_a), float(ratio_b), float(fixed), (float(operands.low), float(operands.high)))
