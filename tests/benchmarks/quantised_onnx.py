@@ -97,4 +97,6 @@ def session(model: onnx.ModelProto, threads=1):
     """Return an onnxruntime session that uses so many threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    # Its threads would go on spinning on the cores that the next measurement needs.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

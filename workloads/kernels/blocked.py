@@ -152,7 +152,7 @@ def run(ready: Ready, x: Array) -> Array:
     threads = thread_count(out.size * panels.weights.size // outputs)
     if threads == 1:
         _compute(ready, images, out, (0, blocks, 0, panels.panels))
-    elif blocks >= 4 * threads or panels.panels == 1:
+    elif blocks >= 2 * threads or panels.panels == 1:
         share(lambda start, end: _compute(ready, images, out, (start, end, 0, panels.panels)), blocks, threads)
     else:
         share(lambda start, end: _compute(ready, images, out, (0, blocks, start, end)), panels.panels, threads)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SMALLEST_SHARE = 500_000  # multiply-accumulates that take longer than handing work to a thread
+PARTS = 4  # per thread: enough to even out, few enough that each is worth a call
 
 _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("kernel_threads", default=None)
 
@@ -44,13 +45,23 @@ def thread_count(macs: int) -> int:
 
 
 def share(function: Callable[[int, int], None], count: int, threads: int) -> None:
-    """Call ``function(start, end)`` on consecutive parts of ``range(count)``, one per thread, the first in this one."""
-    pool, parts = _pool.get(), min(threads, count)
-    if pool is None or parts <= 1:
+    """Call ``function(start, end)`` on consecutive parts of ``range(count)``, here and in the threads of the pool.
+
+    Each thread takes the next part when it is done with one, so that a core that is busy elsewhere delays nobody.
+    """
+    pool, parts = _pool.get(), min(threads * PARTS, count)
+    if pool is None or threads <= 1 or parts <= 1:
         function(0, count)
         return
     bounds = [count * part // parts for part in range(parts + 1)]
-    others = [pool[0].submit(function, bounds[part], bounds[part + 1]) for part in range(1, parts)]
-    function(0, bounds[1])
+    waiting = iter(range(parts))
+
+    def work() -> None:
+        for part in waiting:  # next() on an iterator of range is one step of the interpreter
+            function(bounds[part], bounds[part + 1])
+
+    others = [pool[0].submit(work) for _ in range(threads - 1)]
+    work()
     for future in others:
-        future.result()
+        if not future.cancel():
+            future.result()
