@@ -169,7 +169,7 @@ COLD = """if True:
     operands = Operands((1.0,), (0,), 1.0, 0, -128, 127, weights, np.ones(8))
     start = time.perf_counter()
     integer.conv2d(np.ones((1, 8, 8, 8), np.int8), operands, Conv2d(), "tflite-double")
-    say(time.perf_counter() - start)
+    print(time.perf_counter() - start)
 """
 
 
