@@ -262,3 +262,25 @@ def test_only_profiles_of_wrapping_sums_are_finished_in_blocks():
     assert {"x86-vpmaddubsw", "ascend-fixpipe", "cmsis-nn-s16", "onnx-reference", "rvv-rne", "truncate"}.isdisjoint(
         known
     )
+
+
+@pytest.mark.parametrize("channels", [1, 5, 509, 510, 511])
+def test_what_lies_in_fresh_memory_never_reaches_a_sum(channels, monkeypatch):
+    fresh = np.empty
+
+    def dirty(*arguments, **options):
+        room = fresh(*arguments, **options)
+        room.view(np.uint8)[...] = 0x7F  # the largest int16 values, which overflow with any weight added
+        return room
+
+    random = np.random.default_rng(channels)
+    x = random.integers(-128, 128, (1, 3, 3, channels), np.int8)
+    weights = random.integers(-128, 128, (9, 1, 1, channels), np.int8)
+    operands = constants(random, weights, 0)
+    with force_path("portable"):
+        expected = integer.conv2d_sums(x, replace(operands), Conv2d())
+    for path in FAST_PATHS:
+        with force_path(path), monkeypatch.context() as patched:
+            patched.setattr(np, "empty", dirty)
+            result = integer.conv2d_sums(x, replace(operands), Conv2d())
+        np.testing.assert_array_equal(result, expected, err_msg=path)

@@ -162,7 +162,8 @@ def run(ready: Ready, x: Array) -> Array:
 def _compute(ready: Ready, images: Array, out: Array, work: tuple[int, int, int, int]) -> None:
     """Compute some blocks and panels of a layer with its kernel."""
     panels, geometry = ready.panels, ready.panels.geometry
-    band = np.empty(*panels.band)
+    # Zeros, because a tile reads a group past the last pixel: crossed sums of whatever lies there would overflow.
+    band = np.zeros(*panels.band)
     if panels.kind == "vector":
         multiply_vector(
             images[0], band, geometry.offset, panels.weights, ready.channels, ready.finish, work[2:], geometry.lanes,
