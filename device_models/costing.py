@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from device_models.cores import cost
-from device_models.memory import Working, traffic
+from device_models.kernel_cache import fingerprint, remembered
+from device_models.memory import Traffic, Working, traffic
 
 if TYPE_CHECKING:
     from device_models.cores import Core, CoreCost
     from device_models.device import Device
-    from device_models.memory import Traffic
     from workloads.codegen.specs import Spec
     from workloads.graph import Graph, Layer
     from workloads.program import Program
@@ -82,10 +83,18 @@ def generated(spec: Spec, device: Device, working: Working) -> Kernel:
     NotImplementedError
         No kernel is generated for it on this device's instruction set.
     """
+    kept = json.loads(remembered(f"{spec!r} {working!r} {fingerprint(device)}", lambda: _cost(spec, device, working)))
+    return Kernel(**{**kept, "moved": tuple(Traffic(*level) for level in kept["moved"])})
+
+
+def _cost(spec: Spec, device: Device, working: Working) -> str:
+    """Return the kernel's cost as JSON, which keeps every float exactly."""
     program, cycles = _priced(spec, device.core)
     found = traffic(program, device, working)
     scratch = sum(buffer.bytes for buffer in program.buffers if _is_scratch(program, buffer.name))
-    return Kernel(cycles.cycles, cycles.bound, found.levels, found.distinct_bytes, scratch)
+    moved = [astuple(level) for level in found.levels]
+    kernel = Kernel(cycles.cycles, cycles.bound, (), found.distinct_bytes, scratch)
+    return json.dumps({**asdict(kernel), "moved": moved})
 
 
 def _is_scratch(program: Program, name: str) -> bool:

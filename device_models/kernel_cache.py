@@ -1,0 +1,78 @@
+"""Costs of kernels kept on disk by content: the same layer on the same device is priced once, not once a process.
+
+The file's name holds a hash of every source and data file that can change a cost, so an edit starts a new file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from contextlib import closing
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from device_models.device import Device
+
+KEPT_FILES = 4  # of older sources
+BUSY_S = 2.0  # how long another process may hold the file
+
+
+def remembered(key: str, make: Callable[[], str]) -> str:
+    """Return the text kept under ``key``, made and kept now if there is none; without a writable folder just made."""
+    file = cache_file()
+    if file is None:
+        return make()
+    try:
+        with closing(sqlite3.connect(file, timeout=BUSY_S)) as store:
+            found = store.execute("SELECT text FROM costs WHERE key = ?", (key,)).fetchone()
+            if found:
+                return str(found[0])
+            made = make()
+            with store:
+                store.execute("INSERT OR REPLACE INTO costs VALUES (?, ?)", (key, made))
+            return made
+    except sqlite3.Error:  # busy, full or damaged: the cost itself does not depend on the file
+        return make()
+
+
+@cache
+def cache_file() -> Path | None:
+    """Return the file for today's sources, None where nothing may be written or ``PRESAGE_NO_CACHE`` is set."""
+    if os.environ.get("PRESAGE_NO_CACHE"):
+        return None
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "presage" / "costs"
+    file = folder / f"{source_hash()}.sqlite"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(file, timeout=BUSY_S)) as store, store:
+            store.execute("CREATE TABLE IF NOT EXISTS costs (key TEXT PRIMARY KEY, text TEXT NOT NULL)")
+        for old in sorted(folder.glob("*.sqlite"), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_FILES:]:
+            old.unlink(missing_ok=True)
+    except (OSError, sqlite3.Error):
+        return None
+    return file
+
+
+@cache
+def source_hash() -> str:
+    """Return a hash over the code generators, the instruction sets, the core models and their data."""
+    ours = Path(__file__).parent
+    theirs = ours.parent / "workloads"
+    files = [*ours.rglob("*.py"), *theirs.glob("*.py"), *theirs.glob("codegen/*.py"), *theirs.glob("isa/*")]
+    digest = hashlib.sha256()
+    for path in sorted(path for path in files if path.is_file()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@cache
+def fingerprint(device: Device) -> str:
+    """Return a hash of what a kernel's cost depends on: the core with its timings, and the memories."""
+    core = device.core
+    content = repr((core.model, core.instruction_sets, sorted(core.parameters.items()), core.timing, device.memory))
+    return hashlib.sha256(content.encode()).hexdigest()
