@@ -28,7 +28,7 @@ _STYLE: dict[str, Any] = {
     "ytick.color": _INK, "axes.edgecolor": _LINE, "grid.color": _LINE, "axes.grid": True, "axes.axisbelow": True,
     "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "figure.facecolor": "none",
     "axes.facecolor": "none", "savefig.facecolor": "none", "svg.fonttype": "none", "text.parse_math": False,
-    "xtick.minor.size": 0, "ytick.minor.size": 0, "grid.linewidth": 0.6, "lines.linewidth": 1.8,
+    "xtick.bottom": False, "ytick.left": False, "grid.linewidth": 0.6, "lines.linewidth": 1.8,
     "hatch.linewidth": 0.8,
 }  # fmt: skip
 

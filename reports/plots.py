@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from reports.record import Record, Run, Timeline
+    from reports.record import Record, Timeline
 
 BINS = 300
 
@@ -94,21 +94,30 @@ def _thinned(times_s: Sequence[float], shares: Sequence[float]) -> tuple[list[fl
 
 
 def power(record: Record, node: str) -> Plot | None:
-    """Power of one node over time, stacked by part, one panel per run."""
-    runs = [run for run in record.runs if node in run.timelines and run.timelines[node].time_s]
-    if not runs:
+    """Power of one node over time, stacked by part; runs in which it went alike share a panel."""
+    panels: list[tuple[Timeline, list[str]]] = []
+    for run in record.runs:
+        if node in run.timelines and run.timelines[node].time_s:
+            alike = (labels for timeline, labels in panels if timeline == run.timelines[node])
+            labels = next(alike, None)
+            if labels is None:
+                panels.append((run.timelines[node], [run.label]))
+            else:
+                labels.append(run.label)
+    if not panels:
         return None
-    names = list(dict.fromkeys(part for run in runs for part in run.timelines[node].power_w))
+    names = list(dict.fromkeys(part for timeline, _ in panels for part in timeline.power_w))
     colors = part_colors(names)
     # The steady part lies at the bottom, pulses on top of it.
     order = sorted(names, key=lambda part: (part not in ("idle", "sleep"), names.index(part)))
     with drawing(f"power {node}"):
-        columns = min(2, len(runs))
-        rows = -(-len(runs) // columns)
+        columns = min(2, len(panels))
+        rows = -(-len(panels) // columns)
         figure, axes = grid(rows, columns, 1.2, left_in=0.85, entries=len(names), gap_in=0.08)
-        axes = tidy(axes, len(runs))
-        for axis, run in zip(axes, runs, strict=True):
-            _power_axis(axis, run, node, record.duration_s, [(part, colors[part]) for part in order])
+        axes = tidy(axes, len(panels))
+        for axis, (timeline, labels) in zip(axes, panels, strict=True):
+            _power_axis(axis, timeline, record.duration_s, [(part, colors[part]) for part in order])
+            axis.set_title(f"{', '.join(labels)}: {_power_words(timeline, record.duration_s)}")
         top = 1.05 * max(axis.dataLim.ymax for axis in axes) or 1
         for index, axis in enumerate(axes):
             lowest = index >= len(axes) - columns
@@ -124,12 +133,11 @@ def power(record: Record, node: str) -> Plot | None:
     unseen = [part for part in parts(record) if part not in names]
     if unseen:
         caption += f" Not a power over time, but in the energies below: {', '.join(unseen)}."
-    means = [f"{run.label} {_power_words(run.timelines[node], record.duration_s)}" for run in runs]
+    means = [f"{', '.join(labels)} {_power_words(timeline, record.duration_s)}" for timeline, labels in panels]
     return Plot(f"Power of {node}", caption, f"Power over time by part. {'; '.join(means)}.", svg)
 
 
-def _power_axis(axis: Axes, run: Run, node: str, duration_s: float, layers: Sequence[tuple[str, str]]) -> None:
-    timeline = run.timelines[node]
+def _power_axis(axis: Axes, timeline: Timeline, duration_s: float, layers: Sequence[tuple[str, str]]) -> None:
     scale_s, unit = _time_scale(duration_s)
     edges_s = [duration_s * index / BINS for index in range(BINS + 1)]
     below = [0.0] * (BINS + 1)
@@ -142,7 +150,7 @@ def _power_axis(axis: Axes, run: Run, node: str, duration_s: float, layers: Sequ
         low, high = [below[i] for i in kept], [above[i] for i in kept]
         axis.fill_between(ticks, low, high, step="post", color=color, linewidth=0)
         below = above
-    axis.set(title=f"{run.label}: {_power_words(timeline, duration_s)}", xlim=(0, duration_s / scale_s))
+    axis.set_xlim(0, duration_s / scale_s)
     axis.yaxis.set_major_formatter(unit_ticks("W"))
     axis.xaxis.set_major_formatter(_suffixed(unit))
 

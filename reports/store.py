@@ -116,9 +116,7 @@ def read(path: Path) -> Record:
 
 def to_json(record: Record) -> str:
     """JSON text of a record, from which ``read`` makes an equal one: floats keep every bit."""
-    return (
-        json.dumps(record.model_dump(by_alias=True), allow_nan=False, ensure_ascii=False, separators=(",", ":")) + "\n"
-    )
+    return record.model_dump_json(by_alias=True, ensure_ascii=False) + "\n"
 
 
 def faults(record: Record) -> Iterator[str]:
@@ -142,6 +140,8 @@ def faults(record: Record) -> Iterator[str]:
 def _column_faults(where: str, columns: dict[str, list[Any]]) -> Iterator[str]:
     yield from _length_faults(where, columns)
     for name, cells in columns.items():
+        if set(map(type, cells)) == {float} and all(map(math.isfinite, cells)):
+            continue  # most columns, in a fifth of the time
         row = next((row for row, cell in enumerate(cells) if not _is_plain(cell)), None)
         if row is not None:
             yield f"{where}.{name}.{row}: found {cells[row]!r}; expected text, a finite number, true, false or null"
@@ -183,17 +183,35 @@ def write_requests(record: Record, path: Path) -> None:
 
 
 def _array(cells: list[Any]) -> Any:
-    """Return a typed Arrow array; a column that mixes whole and broken numbers becomes float."""
+    """Return a typed Arrow array; a column that mixes whole and broken numbers becomes float, other mixes text.
+
+    It is made from buffers: ``pyarrow.array`` would import pandas, which takes longer than writing the file.
+    """
+    import numpy as np
     import pyarrow
 
-    if not cells:
-        return pyarrow.array([], type=pyarrow.string())
     kinds = {type(cell) for cell in cells if cell is not None}
-    if kinds == {int, float}:
-        cells = [None if cell is None else float(cell) for cell in cells]
-    elif len(kinds) > 1:
-        cells = [None if cell is None else str(cell) for cell in cells]
-    return pyarrow.array(cells)
+    kind = next(iter(kinds)) if len(kinds) == 1 else float if kinds == {int, float} else str
+    present = np.array([cell is not None for cell in cells], bool)
+    values: list[Any] = [kind() if cell is None else kind(cell) for cell in cells]
+    if kind is str:
+        texts = [value.encode() for value in values]
+        ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+        parts = [_bits(present), pyarrow.py_buffer(ends), pyarrow.py_buffer(b"".join(texts))]
+    elif kind is bool:
+        parts = [_bits(present), _bits(np.array(values, bool))]
+    else:
+        parts = [_bits(present), pyarrow.py_buffer(np.array(values, np.int64 if kind is int else np.float64))]
+    types = {str: pyarrow.string(), bool: pyarrow.bool_(), int: pyarrow.int64(), float: pyarrow.float64()}
+    return pyarrow.Array.from_buffers(types[kind], len(cells), parts, int(np.count_nonzero(~present)))
+
+
+def _bits(flags: Any) -> Any:
+    """Return flags as Arrow packs them, the first in the lowest bit."""
+    import numpy as np
+    import pyarrow
+
+    return pyarrow.py_buffer(np.packbits(flags, bitorder="little"))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,14 @@ import simpy
 
 from simulator.node import Job, Node
 from simulator.policies import LOCAL, REMOTE
-from simulator.transmission import radio, send
+from simulator.transmission import send
+from simulator.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from simulator.node import NodeSpec, Offload
+    from simulator.service import Service
 
     Process = Generator[simpy.Event, object, None]
 
@@ -29,24 +30,6 @@ class Outcome:
 
     node: Node
     span_s: float
-
-
-class Cloud:
-    """Servers behind one queue, shared by all nodes."""
-
-    def __init__(self, env: simpy.Environment) -> None:
-        self.env = env
-        self.queue: deque[tuple[Node, Job, simpy.Event]] = deque()
-        self.idle: deque[simpy.Event] = deque()
-
-    def submit(self, node: Node, job: Job) -> simpy.Event:
-        """Queue a request; the event comes with its result."""
-        done = self.env.event()
-        job.since_s = self.env.now
-        self.queue.append((node, job, done))
-        if self.idle:
-            self.idle.popleft().succeed()
-        return done
 
 
 def simulate(specs: Sequence[NodeSpec], duration_s: float, workers: int = 1) -> list[Outcome]:
@@ -64,16 +47,11 @@ def simulate(specs: Sequence[NodeSpec], duration_s: float, workers: int = 1) -> 
         Servers in the cloud.
     """
     env = simpy.Environment()
-    cloud = Cloud(env)
+    servers = Turns(workers)
     nodes = [Node(spec) for spec in specs]
     for node in nodes:
-        env.process(_arrivals(env, node, cloud))
+        env.process(_arrivals(env, node, servers))
         env.process(_compute(env, node))
-        if node.spec.offload is not None:
-            env.process(radio(env, node, node.spec.offload))
-    if any(spec.offload is not None for spec in specs):
-        for _ in range(workers):
-            env.process(_server(env, cloud))
     env.run()
     return [_close(node, duration_s) for node in nodes]
 
@@ -91,7 +69,7 @@ def _close(node: Node, duration_s: float) -> Outcome:
     return Outcome(node, span_s)
 
 
-def _arrivals(env: simpy.Environment, node: Node, cloud: Cloud) -> Process:
+def _arrivals(env: simpy.Environment, node: Node, servers: Turns) -> Process:
     """Let requests arrive and be placed, until the node browns out; then note them as lost."""
     meter, on_mains, timeout = node.meter, node.meter.battery is None, env.timeout
     for index, arrival_s in enumerate(node.spec.arrivals_s):
@@ -100,13 +78,13 @@ def _arrivals(env: simpy.Environment, node: Node, cloud: Cloud) -> Process:
         job = Job(index, now_s)
         node.jobs.append(job)
         if on_mains or meter.advance(now_s):
-            _place(env, node, cloud, job)
+            _place(env, node, servers, job)
         else:
             job.reason = "the node is off"
             node.lose(job, BROWNED_OUT, now_s)
 
 
-def _place(env: simpy.Environment, node: Node, cloud: Cloud, job: Job) -> None:
+def _place(env: simpy.Environment, node: Node, servers: Turns, job: Job) -> None:
     """Ask the policy, and send the request on its way."""
     spec = node.spec
     if spec.stays is not None:
@@ -124,7 +102,7 @@ def _place(env: simpy.Environment, node: Node, cloud: Cloud, job: Job) -> None:
             node.compute_idle = None
     elif job.place == REMOTE and spec.offload is not None:
         job.sensitive_bytes = spec.offload.sensitive_bytes
-        env.process(_journey(env, node, spec.offload, cloud, job))
+        env.process(_journey(env, node, spec.offload, servers, job))
     else:
         raise ValueError(f"policy of node {spec.name!r} placed a request {job.place!r}; expected one of its places")
 
@@ -159,41 +137,32 @@ def _compute(env: simpy.Environment, node: Node) -> Process:
         node.finish(job, env.now, job.queueing_s + duration_s)
 
 
-def _journey(env: simpy.Environment, node: Node, offload: Offload, cloud: Cloud, job: Job) -> Process:
+def _journey(env: simpy.Environment, node: Node, offload: Offload, servers: Turns, job: Job) -> Process:
     """Take one request to the cloud and its result back."""
-    if not (yield send(env, node, offload, job, up=True)):
+    if not (yield from send(env, node, offload, job, up=True)):
         return
     half_s = 0.5 * offload.link.rtt_s
-    job.network_s += half_s
     yield env.timeout(half_s)
     if not offload.service.fits:
+        job.network_s = half_s
         node.lose(job, TOO_LARGE, env.now)
         return
-    yield cloud.submit(node, job)
-    job.network_s += half_s
+    yield from _serve(env, node, offload.service, servers, job)
     yield env.timeout(half_s)
-    if (yield send(env, node, offload, job, up=False)):
+    job.network_s = 2.0 * half_s
+    if (yield from send(env, node, offload, job, up=False)):
         on_the_way_s = job.queueing_s + job.promotion_s + job.uplink_s + job.network_s + job.downlink_s
         node.finish(job, env.now, on_the_way_s + job.cloud_queueing_s + job.cloud_s)
 
 
-def _server(env: simpy.Environment, cloud: Cloud) -> Process:
-    """Serve offloaded requests, first come first served."""
-    while True:
-        if not cloud.queue:
-            idle = env.event()
-            cloud.idle.append(idle)
-            yield idle
-        if not cloud.queue:  # a server that had just become free was faster
-            continue
-        node, job, done = cloud.queue.popleft()
-        offload = node.spec.offload
-        if offload is None:
-            raise RuntimeError(f"node {node.spec.name!r} reached the cloud without a link")
-        factors = node.spec.remote_factors
-        factor = factors[job.index] if factors else 1.0
-        job.cloud_queueing_s = env.now - job.since_s
-        job.cloud_s = offload.service.latency_s * factor
-        job.cloud_j = offload.service.energy_j * factor
-        yield env.timeout(job.cloud_s)
-        done.succeed()
+def _serve(env: simpy.Environment, node: Node, service: Service, servers: Turns, job: Job) -> Process:
+    """Serve an offloaded request as soon as a server is free."""
+    since_s = env.now
+    if (turn := servers.take(env)) is not None:
+        yield turn
+    factor = node.spec.remote_factors[job.index] if node.spec.remote_factors else 1.0
+    job.cloud_queueing_s = env.now - since_s
+    job.cloud_s = service.latency_s * factor
+    job.cloud_j = service.energy_j * factor
+    yield env.timeout(job.cloud_s)
+    servers.leave()

@@ -12,6 +12,7 @@ from simulator.link import Signal
 from simulator.meter import Meter
 from simulator.policies import Request, View
 from simulator.radio import tail_energy_j, transfer_energy_j
+from simulator.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -121,11 +122,9 @@ class Node:
         self.meter = Meter(battery, spec.idle_w, spec.sleep_w, spec.sleep_after_s, radio_w)
         self.jobs: list[Job] = []
         self.to_compute: deque[Job] = deque()
-        self.to_send: deque[tuple[Job, bool, simpy.Event]] = deque()
         self.compute_idle: simpy.Event | None = None
-        self.radio_idle: simpy.Event | None = None
         self.computing_until_s = 0.0
-        self.sending = False
+        self.radio = Turns()
         self.last_byte_s = -math.inf
         self.last_sender: Job | None = None
         self.observed_bps = list(spec.offload.link.up_bps) if spec.offload else [0.0, 0.0, 0.0]
@@ -174,7 +173,7 @@ class Node:
             return View(now_s, charge, queue_length, 0, Signal.NONE, 0.0, local_s, service.energy_j, math.inf, math.inf)
         signal = offload.link.signal_at(now_s)
         up_bps = self.observed_bps[signal]
-        sending = len(self.to_send) + self.sending
+        sending = len(self.radio)
         remote_s, remote_j = self._remote_estimate(offload, now_s, up_bps, sending)
         return View(now_s, charge, queue_length, sending, signal, up_bps, local_s, service.energy_j, remote_s, remote_j)
 

@@ -1,4 +1,4 @@
-"""Transmission: the process that moves a node's transfers over its radio, one at a time."""
+"""Transmission: a node's transfers over its radio, one at a time."""
 
 from __future__ import annotations
 
@@ -18,51 +18,44 @@ if TYPE_CHECKING:
     from simulator.radio import Radio
 
     Process = Generator[simpy.Event, object, None]
+    Answer = Generator[simpy.Event, object, bool]
 
 NO_SIGNAL = "no signal for longer than the patience"
 
 
-def send(env: simpy.Environment, node: Node, offload: Offload, job: Job, *, up: bool) -> simpy.Event:
-    """Queue a transfer; the event says whether it arrived. Nothing to send never troubles the radio."""
-    done = env.event()
+def send(
+    env: simpy.Environment, node: Node, offload: Offload, job: Job, *, up: bool
+) -> Generator[simpy.Event, object, bool]:
+    """Move a transfer when the radio is free, and say whether it arrived. Nothing to send never troubles the radio.
+
+    Transfers go in the order in which they became ready, whichever the direction. A brown-out ends them all: what
+    then holds the radio never leaves it.
+    """
     job.since_s = env.now
     if not (offload.upload_bytes if up else offload.download_bytes):
-        return done.succeed(value=True)
-    node.to_send.append((job, up, done))
-    if node.radio_idle is not None:
-        node.radio_idle.succeed()
-        node.radio_idle = None
-    return done
-
-
-def radio(env: simpy.Environment, node: Node, offload: Offload) -> Process:
-    """Move one transfer at a time, whichever direction, in the order in which they became ready."""
-    while True:
-        if not node.to_send:
-            node.radio_idle = env.event()
-            yield node.radio_idle
-        job, up, done = node.to_send.popleft()
-        node.sending = True
-        covered = yield from _find_signal(env, offload)
-        if covered and not up:
-            yield from _await_listening(env, node, offload.radio)
+        return True
+    if (turn := node.radio.take(env)) is not None:
+        yield turn
+    covered = yield from _find_signal(env, offload)
+    if covered and not up:
+        yield from _await_listening(env, node, offload.radio)
+    if not node.meter.advance(env.now):
+        return False
+    arrived = False
+    if covered:
+        transfer = _start(env, node, offload, job, up=up)
+        yield env.timeout(transfer.finish_s - env.now)
         if not node.meter.advance(env.now):
-            return
-        arrived = False
-        if covered:
-            transfer = _start(env, node, offload, job, up=up)
-            yield env.timeout(transfer.finish_s - env.now)
-            if not node.meter.advance(env.now):
-                return
-            _end(env, node, offload, job, transfer, up=up)
-            arrived = transfer.delivered
-        node.sending = False
-        if not arrived:
-            node.lose(job, NO_SIGNAL, env.now)
-        done.succeed(value=arrived)
+            return False
+        _end(env, node, offload, job, transfer, up=up)
+        arrived = transfer.delivered
+    node.radio.leave()
+    if not arrived:
+        node.lose(job, NO_SIGNAL, env.now)
+    return arrived
 
 
-def _find_signal(env: simpy.Environment, offload: Offload) -> Generator[simpy.Event, object, bool]:
+def _find_signal(env: simpy.Environment, offload: Offload) -> Answer:
     """Wait for a signal as long as the patience lasts; say whether there is one."""
     wait_s = offload.link.coverage_from_s(env.now) - env.now
     if wait_s > 0.0:

@@ -220,3 +220,19 @@ def test_a_finished_run_is_replaced_as_a_whole_and_other_files_stay(record, tmp_
     assert store.read(tmp_path).title == "Another"
     assert "Another" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert {path.name for path in tmp_path.iterdir()} == FILES | {"notes.txt"}
+
+
+PRESENT = st.one_of(
+    *(
+        st.lists(st.none() | kind, max_size=20)
+        for kind in (st.booleans(), st.integers(-(2**63), 2**63 - 1), FLOATS, st.text())
+    )
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(cells=PRESENT)
+def test_a_column_of_one_kind_reads_back_from_parquet_as_it_was(record, tmp_path_factory, cells):
+    path = tmp_path_factory.mktemp("parquet") / "requests.parquet"
+    store.write_requests(_with_columns(record, {"cell": cells}), path)
+    assert pyarrow.parquet.read_table(path).column("cell").to_pylist() == cells
