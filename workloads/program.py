@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from workloads.isa import ELEMENT_BYTES, InstructionSet, Meaning
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,6 +76,8 @@ class Program:
         Useful multiply-accumulates of the layer it computes (not the padded work). [MAC]
     profile
         Name of the requantisation profile that its values follow.
+    options
+        What its generator was told.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Program:
     macs: int = 0
     profile: str = "none"
     notes: Mapping[str, str] = field(default_factory=dict)
+    options: Options = DEFAULT
 
     def buffer(self, name: str) -> Buffer:
         """Return the buffer called ``name``."""

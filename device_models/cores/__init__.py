@@ -33,11 +33,22 @@ class CoreCost:
         The resource that binds: a key of ``by_resource``.
     by_resource
         Cycles that each resource alone would need; none exceeds ``cycles`` by more than rounding.
+    by_cause
+        Where the cycles go; they add up to ``cycles``. Keys are from ``CAUSES``.
     """
 
     cycles: float
     bound: str
     by_resource: Mapping[str, float]
+    by_cause: Mapping[str, float] = field(default_factory=dict)
+
+
+CAUSES = {
+    "issue": "the front end or a port is busy",
+    "latency": "an instruction waits for a result",
+    "branch": "a loop's end was not predicted",
+    "launch": "a kernel or a queue is started or waited for",
+}
 
 
 class Band(Sourced):
@@ -109,6 +120,18 @@ def cost(program: Program, core: Core) -> CoreCost:
         )
     found: CoreCost = _module(core.model).cost(program, core)
     return found
+
+
+def timeline(program: Program, core: Core, iterations: int = 2) -> str:
+    """Return the steady state of the costliest innermost loop: a line per instruction, a column per cycle.
+
+    Raises
+    ------
+    InputError
+        As ``cost``.
+    """
+    drawn: str = _module(core.model).timeline(program, core, iterations)
+    return drawn
 
 
 def core_names() -> tuple[str, ...]:

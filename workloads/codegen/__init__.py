@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from workloads.isa import InstructionSet, load_isa
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from workloads.codegen.specs import Spec
@@ -25,19 +27,29 @@ PROFILE_OF = {
 }  # instruction set -> requantisation profile of its generated kernels
 
 
-def generate(spec: Spec, isa: InstructionSet) -> Program:
-    """Return the Program that computes ``spec`` on ``isa``; it depends on shapes only, and is made once.
+def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
+    """Return the Program that computes ``spec`` on ``isa``; it depends on shapes and options only, and is made once.
 
     Raises
     ------
     NotImplementedError
         The set's generator has no kernel for that specification; the message names both.
+    ValueError
+        The generator does not offer those options for that specification; the message lists what it offers.
     """
     parameters = tuple(sorted(isa.parameters.items()))
     if load_isa(isa.name, **dict(parameters)) is isa:
-        return _generate(spec, isa.name, parameters)
-    made: Program = _module(isa.name).generate(spec, isa)
-    return made
+        return _generate(spec, isa.name, parameters, options)
+    return _made(spec, isa, options)
+
+
+def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
+    """Return the options that the set's generator offers for ``spec``, its own choice first."""
+    module = _module(isa.name)
+    if not hasattr(module, "choices"):
+        return (DEFAULT,)
+    found: tuple[Options, ...] = module.choices(spec, isa)
+    return found
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
@@ -47,10 +59,20 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
 
 
 @cache
-def _generate(spec: Spec, name: str, parameters: tuple[tuple[str, int], ...]) -> Program:
+def _generate(spec: Spec, name: str, parameters: tuple[tuple[str, int], ...], options: Options) -> Program:
     """Generate for a shipped instruction set."""
-    made: Program = _module(name).generate(spec, load_isa(name, **dict(parameters)))
-    return made
+    return _made(spec, load_isa(name, **dict(parameters)), options)
+
+
+def _made(spec: Spec, isa: InstructionSet, options: Options) -> Program:
+    if options == DEFAULT:
+        made: Program = _module(isa.name).generate(spec, isa)
+        return made
+    offered = choices(spec, isa)
+    if options not in offered:
+        raise ValueError(f"{isa.name} does not offer {options} for {spec}; it offers {'; '.join(map(str, offered))}")
+    made = _module(isa.name).generate(spec, isa, options)
+    return replace(made, options=options)
 
 
 def _module(name: str) -> Any:
