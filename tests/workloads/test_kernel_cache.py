@@ -64,6 +64,24 @@ def test_editing_a_callee_in_another_file_invalidates_the_cache(copied):
     assert run(copied) == ["15", "1", first]
 
 
+EDIT_EACH = """
+from pathlib import Path
+import workloads.executor
+from workloads.kernels.jit import source_hash
+hashes = [source_hash.__wrapped__()]
+for path in sorted(Path(workloads.executor.__file__).parent.glob("*.py")):
+    path.write_text(path.read_text() + "# edited")
+    hashes.append(source_hash.__wrapped__())
+print(*hashes)
+"""
+
+
+def test_editing_any_source_of_the_executor_invalidates_the_cache(copied):
+    hashes = run(copied, EDIT_EACH)
+    assert len(hashes) == 1 + len(list((PACKAGE / "executor").glob("*.py")))
+    assert len(set(hashes)) == len(hashes)
+
+
 def test_only_the_newest_versions_stay_on_disk(copied):
     folders = []
     for factor in range(6):

@@ -67,7 +67,7 @@ def source_hash() -> str:
 
 
 def _sources(package: Path) -> Iterator[Path]:
-    for pattern in ("kernels/*.py", "executor*.py", "requant_profile.py"):
+    for pattern in ("kernels/*.py", "executor/*.py", "requant_profile.py"):
         yield from sorted(package.glob(pattern))
 
 

@@ -1,7 +1,4 @@
-"""Floats of the interpreter: read and written as float64, rounded once; part of its compiled code.
-
-Numba caches the interpreter without watching this file: clear its cache after an edit here.
-"""
+"""Floats of the interpreter: read and written as float64, rounded once; part of its compiled code."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from workloads.executor_memory import read_f32, read_u16, write_16, write_f32
+from workloads.executor.memory import read_f32, read_u16, write_16, write_f32
 from workloads.kernels.jit import kernel
 
 Int = Any  # a numpy or plain integer

@@ -1,8 +1,7 @@
 """Typed reads and writes at a byte address, aligned or not: one machine instruction in compiled code.
 
 Views of numpy arrays would cost a reference count per access and could not be unaligned. Called from plain Python
-(numba switched off), the same functions go through ctypes. Kernels that use them are cached by numba, which does not
-see edits here: clear its cache after one.
+(numba switched off), the same functions go through ctypes.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ from workloads.legality import check
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from workloads.executor_encode import Code
+    from workloads.executor.encode import Code
     from workloads.program import Program
     from workloads.tensor import Array
 
@@ -94,13 +94,14 @@ def execute(program: Program, buffers: Mapping[str, Array]) -> Execution:
     ValueError
         The Program is not legal, or the buffers do not fit; all faults at once.
     """
-    from workloads import executor_encode, executor_kernel
+    from workloads.executor.encode import ALIGNMENT, encode
+    from workloads.executor.kernel import interpret
 
     check(program)
     _check_buffers(program, buffers)
-    code = executor_encode.encode(program)
-    arena = np.zeros(code.arena_bytes + executor_encode.ALIGNMENT, np.uint8)
-    arena = arena[-arena.ctypes.data % executor_encode.ALIGNMENT :][: code.arena_bytes]
+    code = encode(program)
+    arena = np.zeros(code.arena_bytes + ALIGNMENT, np.uint8)
+    arena = arena[-arena.ctypes.data % ALIGNMENT :][: code.arena_bytes]
     code.fill_constants(arena)
     for name, contents in buffers.items():
         raw = np.ascontiguousarray(contents).reshape(-1).view(np.uint8)
@@ -108,7 +109,7 @@ def execute(program: Program, buffers: Mapping[str, Array]) -> Execution:
     rows, at, increments, counters = code.arrays()
     at += arena.ctypes.data
     executed = np.zeros(len(rows), np.int64)
-    executor_kernel.interpret(rows.ctypes.data, rows, at, increments, counters, executed)
+    interpret(rows.ctypes.data, rows, at, increments, counters, executed)
     return _execution(program, code, arena, executed)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads import executor_kernel as k
+from workloads.executor import codes as k
 from workloads.isa import ELEMENT_BYTES, Meaning
 from workloads.program import Address, Instruction, Operand, Program, Statement, operand_elements, walk
 
