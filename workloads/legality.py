@@ -40,7 +40,20 @@ def faults(program: Program) -> Iterator[str]:
         if buffer.space not in program.isa.spaces:
             known = ", ".join(program.isa.spaces)
             yield f"buffer {buffer.name!r}: {program.isa.name} has no space {buffer.space!r}; known: {known}"
+        if buffer.copies < 1:
+            yield f"buffer {buffer.name!r} has {buffer.copies} copies; at least 1 expected"
+    yield from overflows(program, program.isa.parameters)
     yield from _body(program, program.body, {}, "body")
+
+
+def overflows(program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
+    """Yield each space whose buffers, all copies counted, exceed its size, ``<space>_bytes`` in ``sizes``."""
+    for space in program.isa.spaces:
+        held = [buffer for buffer in program.buffers if buffer.space == space]
+        taken, size = sum(buffer.copies * buffer.bytes for buffer in held), sizes.get(f"{space}_bytes")
+        if size is not None and taken > size:
+            parts = ", ".join(f"{buffer.name!r} {buffer.copies} x {buffer.bytes}" for buffer in held)
+            yield f"space {space!r} has {size} bytes; its buffers take {taken}: {parts}"
 
 
 def _body(program: Program, body: tuple[Statement, ...], trips: Mapping[str, int], place: str) -> Iterator[str]:

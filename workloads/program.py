@@ -16,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Buffer:
-    """A named region of ``bytes`` in a memory space; ``role`` is input, weights, parameters, scratch or output."""
+    """A named region of ``bytes`` in a memory space; ``role`` is input, weights, parameters, scratch or output.
+
+    With two ``copies``, used in turn, queues fill the next tile while this one is read; values do not depend on it.
+    """
 
     name: str
     bytes: int
     space: str = "memory"
     role: str = "scratch"
+    copies: int = 1
 
 
 @dataclass(frozen=True)

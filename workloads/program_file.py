@@ -258,7 +258,9 @@ _program = _record(
     {
         "name": _text,
         "isa": _isa,
-        "buffers": _list(_record(Buffer, {"name": _text, "bytes": _whole, "space": _text, "role": _text})),
+        "buffers": _list(
+            _record(Buffer, {"name": _text, "bytes": _whole, "space": _text, "role": _text, "copies": _whole})
+        ),
         "body": _list(_statement),
         "macs": _whole,
         "profile": _text,
