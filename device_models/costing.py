@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from device_models.cores import cost
 from device_models.kernel_cache import fingerprint, remembered
-from device_models.memory import Traffic, Working, traffic
+from device_models.memory import WEIGHT_ROLES, Traffic, Working, traffic
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from device_models.cores import Core, CoreCost
@@ -17,6 +19,34 @@ if TYPE_CHECKING:
     from workloads.codegen.specs import Spec
     from workloads.graph import Graph, Layer
     from workloads.program import Program
+
+Amounts = tuple[tuple[str, float], ...]  # by name, sorted
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What a kernel's Program executes, and why its core takes so many cycles.
+
+    Parameters
+    ----------
+    program
+        Digest of what is executed.
+    macs
+        Multiply-accumulates. [MAC]
+    code_bytes
+        Encoded size; None where the instruction set's encoding is not known. [B]
+    instructions
+        Executed, by mnemonic.
+    by_cause, by_resource
+        Cycles, as in ``CoreCost``.
+    """
+
+    program: str
+    macs: int
+    code_bytes: int | None
+    instructions: Amounts
+    by_cause: Amounts
+    by_resource: Amounts
 
 
 @dataclass(frozen=True)
@@ -35,6 +65,8 @@ class Kernel:
         Bytes touched at least once; working memory beside the layer's tensors. [B]
     low, high
         Factors of an assumed rate's range; 1 for a Program.
+    detail
+        None for a rate.
     """
 
     cycles: float
@@ -44,6 +76,7 @@ class Kernel:
     scratch_bytes: int = 0
     low: float = 1.0
     high: float = 1.0
+    detail: Detail | None = None
 
 
 FREE = Kernel(0.0, "none")
@@ -75,26 +108,75 @@ def _per_element(graph: Graph, layer: Layer, device: Device) -> Kernel | None:
 
 
 @lru_cache(maxsize=4096)
-def generated(spec: Spec, device: Device, working: Working) -> Kernel:
+def generated(
+    spec: Spec, device: Device, working: Working | None = None, options: Options = DEFAULT, isa: str | None = None
+) -> Kernel:
     """Return the cost of the Program generated for a kernel.
+
+    Parameters
+    ----------
+    working
+        What the network keeps in memory; None for a kernel that runs alone.
+    isa
+        One of the core's instruction sets, the best one unless named.
 
     Raises
     ------
     NotImplementedError
-        No kernel is generated for it on this device's instruction set.
+        No kernel is generated for it on that instruction set.
+    ValueError
+        The generator does not offer these options for it.
     """
-    kept = json.loads(remembered(f"{spec!r} {working!r} {fingerprint(device)}", lambda: _cost(spec, device, working)))
-    return Kernel(**{**kept, "moved": tuple(Traffic(*level) for level in kept["moved"])})
+    key = f"{spec!r} {working!r} {options!r} {isa!r} {fingerprint(device)}"
+    return _read(remembered(key, lambda: _cost(*_priced(spec, device.core, options, isa), device, working)))
 
 
-def _cost(spec: Spec, device: Device, working: Working) -> str:
+def priced(program: Program, device: Device, working: Working | None = None) -> Kernel:
+    """Return the cost of a Program, however it was made.
+
+    Raises
+    ------
+    InputError
+        The device's core does not execute it.
+    """
+    from workloads.program_file import digest
+
+    isa = hashlib.sha256(repr(program.isa).encode()).hexdigest()  # it may be none of the shipped ones
+    key = f"{digest(program)} {isa} {working!r} {fingerprint(device)}"
+    return _read(remembered(key, lambda: _cost(program, cost(program, device.core), device, working)))
+
+
+def _read(text: str) -> Kernel:
+    """Return a kernel's cost from its JSON."""
+    kept = json.loads(text)
+    detail: dict[str, Any] = {
+        key: tuple(tuple(pair) for pair in value) if isinstance(value, list) else value
+        for key, value in kept["detail"].items()
+    }
+    return Kernel(**{**kept, "moved": tuple(Traffic(*level) for level in kept["moved"]), "detail": Detail(**detail)})
+
+
+def _cost(program: Program, cycles: CoreCost, device: Device, working: Working | None) -> str:
     """Return the kernel's cost as JSON, which keeps every float exactly."""
-    program, cycles = _priced(spec, device.core)
-    found = traffic(program, device, working)
+    from workloads.program import count
+    from workloads.program_file import digest
+
+    found = traffic(program, device, _alone(program) if working is None else working)
     scratch = sum(buffer.bytes for buffer in program.buffers if _is_scratch(program, buffer.name))
     moved = [astuple(level) for level in found.levels]
-    kernel = Kernel(cycles.cycles, cycles.bound, (), found.distinct_bytes, scratch)
+    executed, causes, resources = (
+        tuple(sorted(amounts.items())) for amounts in (count(program).instructions, cycles.by_cause, cycles.by_resource)
+    )
+    detail = Detail(digest(program), program.macs, None, executed, causes, resources)
+    kernel = Kernel(cycles.cycles, cycles.bound, (), found.distinct_bytes, scratch, detail=detail)
     return json.dumps({**asdict(kernel), "moved": moved})
+
+
+def _alone(program: Program) -> Working:
+    """Return what a kernel keeps in memory when nothing else runs."""
+    space = program.isa.spaces[0]
+    sizes = [(buffer.role in WEIGHT_ROLES, buffer.bytes) for buffer in program.buffers if buffer.space == space]
+    return Working(sum(size for fixed, size in sizes if fixed), sum(size for fixed, size in sizes if not fixed))
 
 
 def _is_scratch(program: Program, name: str) -> bool:
@@ -104,9 +186,9 @@ def _is_scratch(program: Program, name: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _priced(spec: Spec, core: Core) -> tuple[Program, CoreCost]:
-    """Return the Program generated for a kernel on a core's best instruction set, and its cycles."""
+def _priced(spec: Spec, core: Core, options: Options, isa: str | None) -> tuple[Program, CoreCost]:
+    """Return the Program generated for a kernel on one of a core's instruction sets, and its cycles."""
     from workloads.codegen import generate
 
-    program = generate(spec, core.isa())
+    program = generate(spec, core.isa(isa), options)
     return program, cost(program, core)

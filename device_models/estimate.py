@@ -66,14 +66,18 @@ def estimate(
     frequency = chosen.frequency_hz if frequency_hz is None else frequency_hz
     if problems := option_problems(chosen, runtime, precision, batch, threads, frequency):
         raise InputError(chosen.name, problems)
-    prepared = _prepared(graph, precision, batch)
+    prepared = prepared_for(graph, precision, batch)
     setting = Setting(chosen, threads, frequency)
-    working = _working(prepared)
+    working = working_set(prepared)
     kernels = [(layer, layer_kernel(prepared, layer, chosen, working)) for layer in prepared.layers]
     uncovered = [layer for layer, kernel in kernels if kernel is None]
     if uncovered and not allow_uncovered:
         raise InputError(graph.name, _uncovered_problems(uncovered, chosen))
-    rows = [(_row(prepared, layer, kernel, setting), kernel) for layer, kernel in kernels if kernel is not None]
+    rows = [
+        (layer_estimate(layer.name, layer.op, layer_macs(prepared, layer), kernel, setting), kernel)
+        for layer, kernel in kernels
+        if kernel is not None
+    ]
     result = _total(prepared, setting, rows, working)
     share = 1.0 - len(uncovered) / len(prepared.layers) if prepared.layers else 1.0
     return replace(
@@ -118,7 +122,7 @@ def _uncovered_problems(layers: list[Layer], device: Device) -> list[str]:
     return problems
 
 
-def _prepared(graph: Graph, precision: str, batch: int) -> Graph:
+def prepared_for(graph: Graph, precision: str, batch: int) -> Graph:
     """Return the graph as it is costed."""
     from workloads.passes.prepare import prepare
 
@@ -126,14 +130,14 @@ def _prepared(graph: Graph, precision: str, batch: int) -> Graph:
     return with_batch(ready, batch) if batch > 1 else ready
 
 
-def _working(graph: Graph) -> Working:
+def working_set(graph: Graph) -> Working:
     """Return what the whole network keeps in memory."""
     from workloads.passes.memory_plan import plan
 
     return Working(graph.weights_bytes, plan(graph).peak_bytes)
 
 
-def _row(graph: Graph, layer: Layer, kernel: Kernel, setting: Setting) -> LayerEstimate:
+def layer_estimate(name: str, op: str, macs: int, kernel: Kernel, setting: Setting) -> LayerEstimate:
     """Return one layer's row; an in-order core waits for memory, the others overlap it with work."""
     device = setting.device
     compute_s = kernel.cycles / setting.frequency_hz / setting.threads
@@ -141,12 +145,11 @@ def _row(graph: Graph, layer: Layer, kernel: Kernel, setting: Setting) -> LayerE
     overhead_s = _overhead(setting) if kernel.cycles else 0.0
     together_s = compute_s + memory_s if device.core.model == "inorder" else max(compute_s, memory_s)
     latency_s = together_s + overhead_s
-    macs = layer_macs(graph, layer)
     bound = max(((compute_s, kernel.bound), (memory_s, slowest), (overhead_s, "overhead")), key=lambda item: item[0])[1]
     activity = Activity(latency_s, macs, outer_bytes(kernel.moved, device))
     return LayerEstimate(
-        name=layer.name,
-        op=layer.op,
+        name=name,
+        op=op,
         macs=macs,
         cycles=kernel.cycles,
         compute_s=compute_s,

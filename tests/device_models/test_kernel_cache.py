@@ -11,7 +11,10 @@ import pytest
 from device_models import costing, kernel_cache
 from device_models.device import load_device
 from device_models.memory import Working
+from workloads.codegen import generate
 from workloads.codegen.specs import ConvSpec
+from workloads.options import Options
+from workloads.program import count
 
 ROOT = Path(__file__).parents[2]
 SPEC = ConvSpec(1, 8, 8, 16, 8, 8, 24, (3, 3), padding=(1, 1))
@@ -90,3 +93,36 @@ def test_an_edit_of_any_source_starts_a_new_file(tmp_path, edited):
     with (tmp_path / edited).open("a", encoding="utf-8") as file:
         file.write("\n# edited\n")
     assert found() != before
+
+
+@pytest.mark.parametrize("name", ["stm32h7a3", "epyc-9v45", "ascend310b1"])
+def test_a_program_costs_what_the_kernel_costs_that_it_was_generated_for(folder, name):
+    device = load_device(name)
+    kernel = costing.generated(SPEC, device)
+    assert costing.priced(generate(SPEC, device.core.isa()), device) == kernel
+    assert kernel.detail.macs == SPEC.macs == 8 * 8 * 24 * 9 * 16
+    assert dict(kernel.detail.instructions) == count(generate(SPEC, device.core.isa())).instructions
+
+
+def test_a_kernel_alone_finds_its_data_where_it_left_them(folder):
+    # 4 KiB of weights and less of activations stay in the 32 KiB first-level cache from run to run.
+    device = load_device("jh7110")
+    assert sum(level.read_bytes for level in costing.generated(SPEC, device).moved) == 0
+    assert sum(level.read_bytes for level in costing.generated(SPEC, device, Working(10**9, 10**9)).moved) > 0
+
+
+def test_options_and_instruction_set_have_a_cost_of_their_own(folder):
+    device = load_device("xeon-8275cl")
+    sets = {isa: costing.generated(SPEC, device, isa=isa) for isa in device.core.instruction_sets}
+    assert len({kernel.detail.program for kernel in sets.values()}) == len(sets) > 1
+    with pytest.raises(ValueError, match="does not offer"):
+        costing.generated(SPEC, device, options=Options(rows=99))
+
+
+def test_a_program_of_ones_own_set_is_not_taken_for_one_of_the_shipped_set(folder):
+    device = load_device("stm32h7a3")
+    program = generate(SPEC, device.core.isa())
+    lengthened = replace(program.isa.instructions["ldr"], lanes=2)
+    isa = replace(program.isa, instructions={**program.isa.instructions, "ldr": lengthened})
+    costs = [costing.priced(each, device) for each in (program, replace(program, isa=isa))]
+    assert costs[0].distinct_bytes < costs[1].distinct_bytes
