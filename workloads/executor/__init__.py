@@ -82,35 +82,58 @@ class Execution:
 
 
 def execute(program: Program, buffers: Mapping[str, Array]) -> Execution:
-    """Run a Program on the given contents of its buffers; those not given start as zeros.
-
-    Parameters
-    ----------
-    buffers
-        By buffer name: any array with exactly the buffer's bytes. Inputs, weights and parameters must be given.
+    """Run a Program once on the given contents of its buffers; see ``Executable``.
 
     Raises
     ------
     ValueError
         The Program is not legal, or the buffers do not fit; all faults at once.
     """
-    from workloads.executor.encode import ALIGNMENT, encode
-    from workloads.executor.kernel import interpret
+    return Executable(program).run(buffers)
 
-    check(program)
-    _check_buffers(program, buffers)
-    code = encode(program)
-    arena = np.zeros(code.arena_bytes + ALIGNMENT, np.uint8)
-    arena = arena[-arena.ctypes.data % ALIGNMENT :][: code.arena_bytes]
-    code.fill_constants(arena)
-    for name, contents in buffers.items():
-        raw = np.ascontiguousarray(contents).reshape(-1).view(np.uint8)
-        arena[code.places[name] : code.places[name] + raw.size] = raw
-    rows, at, increments, counters = code.arrays()
-    at += arena.ctypes.data
-    executed = np.zeros(len(rows), np.int64)
-    interpret(rows.ctypes.data, rows, at, increments, counters, executed)
-    return _execution(program, code, arena, executed)
+
+class Executable:
+    """A Program made ready to run many times.
+
+    Raises
+    ------
+    ValueError
+        The Program is not legal; all faults at once.
+    """
+
+    def __init__(self, program: Program) -> None:
+        from workloads.executor.encode import encode
+
+        check(program)
+        self._program, self._code = program, encode(program)
+
+    def run(self, buffers: Mapping[str, Array]) -> Execution:
+        """Run on the given contents of its buffers; those not given start as zeros.
+
+        Parameters
+        ----------
+        buffers
+            By buffer name: any array with exactly the buffer's bytes. Inputs, weights and parameters must be given.
+
+        Raises
+        ------
+        ValueError
+            The buffers do not fit; all faults at once.
+        """
+        from workloads.executor.encode import ALIGNMENT
+        from workloads.executor.kernel import interpret
+
+        _check_buffers(self._program, buffers)
+        code = self._code
+        arena = np.zeros(code.arena_bytes + ALIGNMENT, np.uint8)
+        arena = arena[-arena.ctypes.data % ALIGNMENT :][: code.arena_bytes]
+        code.fill_constants(arena)
+        for name, contents in buffers.items():
+            raw = np.ascontiguousarray(contents).reshape(-1).view(np.uint8)
+            arena[code.places[name] : code.places[name] + raw.size] = raw
+        rows, _moves = code.arrays(arena.ctypes.data)
+        interpret(rows.ctypes.data, rows.ctypes.data + rows.nbytes)
+        return _execution(self._program, code, arena, rows)
 
 
 def _check_buffers(program: Program, buffers: Mapping[str, Array]) -> None:
@@ -128,18 +151,20 @@ def _check_buffers(program: Program, buffers: Mapping[str, Array]) -> None:
         raise ValueError(f"program {program.name!r} cannot run:\n" + "\n".join(f"  {problem}" for problem in problems))
 
 
-def _execution(program: Program, code: Code, arena: Array, executed: Array) -> Execution:
+def _execution(program: Program, code: Code, arena: Array, rows: Array) -> Execution:
     """Gather the buffers and the counts of a finished run."""
+    from workloads.executor.codes import TOTAL
+
     instructions: Counter[str] = Counter()
     loaded: Counter[str] = Counter()
     stored: Counter[str] = Counter()
-    for times, mnemonic, traffic in zip(executed.tolist(), code.mnemonics, code.traffic, strict=True):
-        if mnemonic and times:
-            instructions[mnemonic] += times
-        for space, nbytes, is_store in traffic:
+    for counted in code.counted:
+        times = int(rows[counted.loop, TOTAL]) if counted.loop >= 0 else 1
+        instructions[counted.mnemonic] += times
+        for space, nbytes, is_store in counted.traffic:
             (stored if is_store else loaded)[space] += nbytes * times
     contents = {
-        buffer.name: arena[code.places[buffer.name] : code.places[buffer.name] + buffer.bytes].copy()
+        buffer.name: arena[code.places[buffer.name] : code.places[buffer.name] + buffer.bytes]
         for buffer in program.buffers
     }
     return Execution(contents, dict(instructions), dict(loaded), dict(stored))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numba
 import numpy as np
 
 from workloads.executor import codes as k
+from workloads.executor.forms import OPCODE_OF, Form
 from workloads.isa import ELEMENT_BYTES, Meaning
 from workloads.program import Address, Instruction, Operand, Program, Statement, operand_elements, walk
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 ALIGNMENT = 64
+Moves = dict[str, list[tuple[int, int, int]]]
 _STAGING_BYTES = 4096  # room to copy a source that a lane-wise write would overwrite; a few vector groups
 _TYPES = {"s8": k.S8, "u8": k.U8, "s16": k.S16, "u16": k.U16, "s32": k.S32, "u32": k.U32, "s64": k.S64, "u64": k.U64,
           "f16": k.F16, "f32": k.F32}  # fmt: skip
@@ -28,6 +31,7 @@ _OPCODES = {
     "fill_block": k.FILL_BLOCK, "matrix_multiply": k.MATRIX_MULTIPLY, "requantize_block": k.REQUANTIZE_BLOCK,
 }  # fmt: skip
 KINDS = frozenset({*_OPCODES, "convert", "control"})
+_BYTES = Meaning("move", "s8", ("s8",))
 _CROSSING = frozenset({k.DOT, k.REDUCE_ADD, k.HORIZONTAL_ADD, k.PERMUTE})  # a lane reads other lanes
 
 
@@ -42,30 +46,43 @@ class Place:
     space: str = ""  # of memory; empty for registers and constants
 
 
+@dataclass(frozen=True)
+class Counted:
+    """An instruction, and what one execution moves: (space, bytes, is_store).
+
+    ``loop`` is the row that closes the loop directly around it, -1 outside all loops.
+    """
+
+    mnemonic: str
+    loop: int
+    traffic: tuple[tuple[str, int, bool], ...]
+
+
 @dataclass
 class Code:
-    """The encoded Program, and what its rows count for."""
+    """The encoded Program, and what its instructions count for; addresses count from the arena's first byte."""
 
     arena_bytes: int = 0
     staging: int = 0
     places: dict[str, int] = field(default_factory=dict)  # buffer -> first byte
     rows: list[list[int]] = field(default_factory=list)
-    at: list[list[int]] = field(default_factory=list)
-    increments: list[tuple[int, int, int]] = field(default_factory=list)
-    loops: int = 0
+    moves: list[tuple[int, int, int]] = field(default_factory=list)  # (row, column, bytes per trip)
     constants: dict[tuple[str, float], int] = field(default_factory=dict)
     tables: dict[tuple[int, ...], int] = field(default_factory=dict)  # lane indices of permutations
-    mnemonics: list[str] = field(default_factory=list)  # "" for rows that are no instruction
-    traffic: list[tuple[tuple[str, int, bool], ...]] = field(default_factory=list)  # (space, bytes, is_store)
+    counted: list[Counted] = field(default_factory=list)
 
-    def arrays(self) -> tuple[Array, Array, Array, Array]:
-        """Return (code, at, increments, counters) as the interpreter takes them."""
-        return (
-            np.array(self.rows, np.int64).reshape(-1, k.COLUMNS),
-            np.array(self.at, np.int64).reshape(-1, 4),
-            np.array(self.increments, np.int64).reshape(-1, 3),
-            np.zeros(self.loops, np.int64),
-        )
+    def arrays(self, arena: int) -> tuple[Array, Array]:
+        """Return (rows, moves) as the interpreter takes them, with the addresses of an arena and of themselves."""
+        rows = np.array(self.rows, np.int64).reshape(-1, k.COLUMNS)
+        moves = np.array(self.moves, np.int64).reshape(-1, 3)
+        ends = rows[:, k.OPCODE] == k.END_LOOP
+        rows[~ends, k.AT_D : k.AT_C + 1] += arena
+        rows[ends, k.TARGET] = rows.ctypes.data + rows[ends, k.TARGET] * rows.strides[0]
+        addressed = np.ascontiguousarray(moves[:, 1:])
+        addressed[:, 0] = rows.ctypes.data + moves[:, 0] * rows.strides[0] + moves[:, 1] * rows.itemsize
+        for column in (k.FIRST_MOVE, k.LAST_MOVE):
+            rows[ends, column] = addressed.ctypes.data + rows[ends, column] * addressed.strides[0]
+        return rows, addressed
 
     def fill_constants(self, arena: Array) -> None:
         """Write the immediates into the arena."""
@@ -117,9 +134,7 @@ def _constant(kind: str, value: float) -> tuple[str, float]:
     return (kind, float(value)) if kind in ("f16", "f32") else ("s64", int(value))
 
 
-def _body(
-    code: Code, program: Program, body: tuple[Statement, ...], moves: dict[str, list[tuple[int, int, int]]]
-) -> None:
+def _body(code: Code, program: Program, body: tuple[Statement, ...], moves: Moves) -> None:
     """Encode statements; ``moves`` collects, per open loop variable, which operands it moves and by how much."""
     for statement in body:
         if isinstance(statement, Instruction):
@@ -127,30 +142,27 @@ def _body(
             continue
         if statement.trips == 0:
             continue
-        target, own = len(code.rows), {**moves, statement.variable: []}
+        target, inside, own = len(code.rows), len(code.counted), {**moves, statement.variable: []}
         _body(code, program, statement.body, own)
-        first = len(code.increments)
-        code.increments += own[statement.variable]
         row = [0] * k.COLUMNS
-        row[k.OPCODE], row[k.X0], row[k.X1], row[k.X2] = k.END_LOOP, target, statement.trips, code.loops
-        row[k.X3], row[k.X4] = first, len(code.increments)
-        code.loops += 1
-        _emit(code, row, (), {})
+        row[k.OPCODE], row[k.TARGET], row[k.TRIPS] = k.END_LOOP, target, statement.trips
+        row[k.FIRST_MOVE] = len(code.moves)
+        code.moves += own[statement.variable]
+        row[k.LAST_MOVE] = len(code.moves)
+        for number, counted in enumerate(code.counted[inside:], inside):
+            if counted.loop < 0:
+                code.counted[number] = replace(counted, loop=len(code.rows))
+        code.rows.append(row)
 
 
-def _emit(
-    code: Code, row: list[int], places: tuple[Place, ...], moves: dict[str, list[tuple[int, int, int]]],
-    mnemonic: str = "", traffic: tuple[tuple[str, int, bool], ...] = (),
-) -> None:  # fmt: skip
+def _emit(code: Code, row: list[int], places: tuple[Place, ...], moves: Moves) -> None:
     """Append one row with its operands' first addresses and their moves."""
     number = len(code.rows)
     code.rows.append(row)
-    code.at.append(([place.at for place in places] + [0] * 4)[:4])
-    code.mnemonics.append(mnemonic)
-    code.traffic.append(traffic)
     for operand, place in enumerate(places):
+        row[k.AT_D + operand] = place.at
         for variable, stride in place.strides:
-            moves[variable].append((number, operand, stride))
+            moves[variable].append((number, k.AT_D + operand, stride))
 
 
 def _place(code: Code, program: Program, operand: Operand, kind: str, step: int) -> Place:
@@ -179,14 +191,11 @@ def _sources(code: Code, program: Program, instruction: Instruction, meaning: Me
     return found
 
 
-def _instruction(
-    code: Code, program: Program, instruction: Instruction, moves: dict[str, list[tuple[int, int, int]]]
-) -> None:
+def _instruction(code: Code, program: Program, instruction: Instruction, moves: Moves) -> None:
     """Encode one instruction and the hidden rows around it (staging of overwritten sources, zeroing)."""
     meaning = program.isa.meaning(instruction.op)
     if meaning.kind == "control":
-        row = [0] * k.COLUMNS
-        _emit(code, row, (), {}, instruction.op)
+        code.counted.append(Counted(instruction.op, -1, ()))
         return
     lanes = instruction.count or meaning.lanes
     held = meaning.holds or meaning.result
@@ -203,15 +212,15 @@ def _instruction(
         table = code.tables[instruction.shape or meaning.indices]
         sources = [sources[0], sources[-1], Place(table, (), "s64", ELEMENT_BYTES["s64"])]
     row = _row(meaning, lanes, destination, sources, instruction)
-    traffic = _traffic(instruction, meaning, destination, sources)
+    code.counted.append(Counted(instruction.op, -1, _traffic(instruction, meaning, destination, sources)))
     sources = _stage(code, row, destination, sources, lanes, meaning)
-    sources = _fast(code, row, meaning.result, destination, sources)
-    _emit(code, row, (destination, *sources), moves, instruction.op, traffic)
+    _specialize(row, meaning, destination, sources)
+    _emit(code, row, (destination, *sources), moves)
     if meaning.zeroing and isinstance(instruction.destination, str):
         first, size, _ = program.isa.register(instruction.destination)
         active = operand_elements(instruction, meaning)[0] * ELEMENT_BYTES[held]
         zero = _place(code, program, 0, "s64", 0)
-        _emit(code, _plain(k.COPY, max(size - active, 0), "u8", 0), (Place(first + active, (), "u8", 1), zero), {})
+        _emit(code, _plain(k.COPY, max(size - active, 0), "s8", 0), (Place(first + active, (), "s8", 1), zero), {})
 
 
 def _plain(opcode: int, lanes: int, kind: str, step: int) -> list[int]:
@@ -322,58 +331,46 @@ def _stage(
             staged.append(place)
             continue
         at = code.staging + position * _STAGING_BYTES
-        copy = _plain(k.COPY_BYTES, size, "u8", 1)
-        _emit(code, copy, (Place(at, (), "u8", 1), place), {})
+        target = Place(at, (), "s8", 1)
+        copy = _plain(k.COPY, size, "s8", 1)
+        _specialize(copy, _BYTES, target, [replace(place, kind="s8", step=1)])
+        _emit(code, copy, (target, place), {})
         staged.append(replace(place, at=at))
     return staged
 
 
-_FAST = {  # (opcode, result, held, types of the first two sources) -> opcode; products also add a third source
-    (k.ADD, "s32", "s32", "s32", "s32"): k.ADD_WORDS,
-    (k.ADD, "s32", "s64", "s32", "s32"): k.ADD_WORD_HELD,
-    (k.MULTIPLY, "s32", "s64", "s32", "s32"): k.MULTIPLY_WORD_HELD,
-    (k.MULTIPLY_ADD, "s32", "s32", "s32", "s32"): k.MULTIPLY_ADD_WORDS,
-    (k.MULTIPLY_ADD, "s32", "s32", "s16", "s16"): k.MULTIPLY_ADD_HALVES,
-    (k.MULTIPLY_ADD, "s16", "s16", "s8", "s8"): k.MULTIPLY_ADD_BYTES,
-    (k.DOT, "s32", "s32", "s16", "s16"): k.DOT_HALVES,
-    (k.DOT, "s32", "s32", "u8", "s8"): k.DOT_BYTES,
-    (k.COPY, "s16", "s16", "s8", ""): k.EXTEND_BYTES,
-    (k.COPY, "s32", "s32", "s8", ""): k.LOAD_BYTE,
-    (k.COPY, "s64", "s64", "s8", ""): k.LOAD_BYTE_HELD,
-}
-_GROUPS = {k.DOT_HALVES: 2, k.DOT_BYTES: 4}
-_ONE_LANE = frozenset({k.LOAD_BYTE, k.LOAD_BYTE_HELD, k.ADD_WORD_HELD, k.MULTIPLY_WORD_HELD})
+def _specialize(row: list[int], meaning: Meaning, destination: Place, sources: list[Place]) -> None:
+    """Give a row the opcode of the form with its types, where there is one; plain Python knows only general rows."""
+    if numba.config.DISABLE_JIT:
+        return
+    lanes, sizes = row[k.LANES], [ELEMENT_BYTES[place.kind] for place in sources]
+    single = lanes == 1
+    if not single and destination.step != ELEMENT_BYTES[destination.kind]:
+        return
+    steps = [size if single else place.step for place, size in zip(sources, sizes, strict=True)]
+    step, rest = divmod(steps[0], sizes[0]) if steps[0] > sizes[0] else (1, 0)
+    if rest or any(found not in (size, 0) for found, size in zip(steps[1:], sizes[1:], strict=True)):
+        return
+    form = Form(
+        row[k.INNER], (meaning.result, *(place.kind for place in sources)), destination.kind, single,
+        tuple(place for place, found in enumerate(steps) if found == 0), bool(row[k.SATURATE]), bool(row[k.ROUND]),
+        meaning.shift, meaning.group, step,
+    )  # fmt: skip
+    if row[k.OPCODE] in (k.TO_FLOAT, k.TO_INTEGER):
+        form = form._replace(operation=row[k.OPCODE])
+    same = form.operation == k.COPY and form.types[0] == form.types[1] == form.held and not form.saturate
+    if same and step == 1:
+        lanes, form = _widest_copy(lanes, form)
+    if form in OPCODE_OF:
+        row[k.OPCODE], row[k.LANES] = OPCODE_OF[form], lanes
 
 
-def _fast(code: Code, row: list[int], result: str, destination: Place, sources: list[Place]) -> list[Place]:
-    """Rewrite a row to its FAST form where the types allow; return its sources."""
-    held, size = destination.kind, ELEMENT_BYTES[destination.kind]
-    if row[k.SATURATE] or destination.step != size:
-        return sources
-    opcode = row[k.OPCODE]
-    first = sources[0]
-    if opcode == k.COPY and first.step == ELEMENT_BYTES[first.kind] == size and held == result:
-        total = row[k.LANES] * size
-        unit = next(unit for unit in (8, 4, 1) if total % unit == 0)
-        row[k.OPCODE] = {8: k.COPY_DOUBLES, 4: k.COPY_WORDS, 1: k.COPY_BYTES}[unit]
-        row[k.LANES] = total // unit
-        return sources
-    if opcode == k.COPY and first.step == 0 and row[k.LANES] > 1:
-        row[k.OPCODE] = k.BROADCAST
-        return sources
-    opcode = k.MULTIPLY_ADD if opcode == k.MULTIPLY and held == result else opcode
-    first_kind, second_kind = ([place.kind for place in sources] + ["", ""])[:2]
-    fast = _FAST.get((opcode, result, held, first_kind, second_kind), 0)
-    contiguous = all(place.step == ELEMENT_BYTES[place.kind] for place in sources[:2])
-    if (
-        not fast
-        or (fast in _ONE_LANE and row[k.LANES] != 1)
-        or (fast in _GROUPS and (row[k.GROUP] != _GROUPS[fast] or not contiguous))
-        or (len(sources) > 2 and sources[2].kind != result)
-    ):
-        return sources
-    if opcode in (k.MULTIPLY_ADD, k.DOT) and len(sources) == 2:
-        sources = [*sources, Place(code.constants[_constant("s64", 0)], (), result, 0)]
-        row[k.STEP_C] = 0
-    row[k.OPCODE] = fast
-    return sources
+def _widest_copy(lanes: int, form: Form) -> tuple[int, Form]:
+    """Return a copy of bits in the widest elements that make up its lanes; a broadcast keeps their size."""
+    size = ELEMENT_BYTES[form.held]
+    unit = size if form.scalars else next(unit for unit in (8, 4, 2, 1) if lanes * size % unit == 0)
+    lanes = lanes * size // unit
+    kind = f"s{8 * unit}"
+    return lanes, form._replace(
+        types=(kind, kind), held=kind, single=lanes == 1, scalars=form.scalars if lanes > 1 else ()
+    )

@@ -1,77 +1,103 @@
-"""Operations of the interpreter on contiguous lanes of fixed types."""
+"""The operations of ``workloads.executor.forms`` in LLVM's language: whole vectors, one machine loop per form."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from workloads.executor import memory
-from workloads.executor.codes import (
-    ADD_WORDS,
-    BROADCAST,
-    DOT_BYTES,
-    DOT_HALVES,
-    HELD,
-    LANES,
-    MULTIPLY_ADD_BYTES,
-    MULTIPLY_ADD_HALVES,
-    MULTIPLY_ADD_WORDS,
-    RESULT,
-    STEP_A,
-    STEP_B,
-    STEP_C,
-    STEP_D,
-    TYPE_A,
-)
-from workloads.executor.lanes import column, get, put, wrap
-from workloads.kernels.jit import kernel
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from workloads.executor import codes as k
+from workloads.executor.forms import FORMS, OPCODE_OF
+from workloads.executor.lane_values import combine, converted, vector_type
+from workloads.isa import ELEMENT_BYTES
+from workloads.kernels.llvm import I64, load, splat, store
 
 if TYPE_CHECKING:
-    from workloads.executor.floats import Int
+    from workloads.executor.forms import Form
+
+CHUNK_BYTES = 32  # of results made at once: an AVX register
 
 
-@kernel
-def fast_vector(row: Int, opcode: Int, d: Int, a: Int, b: Int, c: Int) -> None:
-    """Run an operation on contiguous lanes of fixed types, without a type switch in the loop."""
-    step_a, step_b, step_c = column(row, STEP_A), column(row, STEP_B), column(row, STEP_C)
-    lanes = column(row, LANES)
-    if opcode == ADD_WORDS:
-        for i in range(lanes):
-            memory.write_32(d + 4 * i, memory.read_s32(a + i * step_a) + memory.read_s32(b + i * step_b))
-    elif opcode == MULTIPLY_ADD_WORDS:
-        for i in range(lanes):
-            memory.write_32(
-                d + 4 * i,
-                memory.read_s32(a + i * step_a) * memory.read_s32(b + i * step_b) + memory.read_s32(c + i * step_c),
-            )
-    elif opcode == MULTIPLY_ADD_HALVES:
-        for i in range(lanes):
-            memory.write_32(
-                d + 4 * i,
-                memory.read_s16(a + i * step_a) * memory.read_s16(b + i * step_b) + memory.read_s32(c + i * step_c),
-            )
-    elif opcode == MULTIPLY_ADD_BYTES:
-        for i in range(lanes):
-            memory.write_16(
-                d + 2 * i,
-                memory.read_s8(a + i * step_a) * memory.read_s8(b + i * step_b) + memory.read_s16(c + i * step_c),
-            )
-    elif opcode == DOT_HALVES:
-        for i in range(lanes):
-            total = memory.read_s32(c + i * step_c) + memory.read_s16(a + 4 * i) * memory.read_s16(b + 4 * i)
-            memory.write_32(d + 4 * i, total + memory.read_s16(a + 4 * i + 2) * memory.read_s16(b + 4 * i + 2))
-    elif opcode == DOT_BYTES:
-        for i in range(lanes):
-            total = memory.read_s32(c + i * step_c)
-            x, y = a + 4 * i, b + 4 * i
-            total += memory.read_u8(x) * memory.read_s8(y) + memory.read_u8(x + 1) * memory.read_s8(y + 1)
-            memory.write_32(
-                d + 4 * i,
-                total + memory.read_u8(x + 2) * memory.read_s8(y + 2) + memory.read_u8(x + 3) * memory.read_s8(y + 3),
-            )
-    elif opcode == BROADCAST:
-        held, value = column(row, HELD), wrap(column(row, RESULT), get(column(row, TYPE_A), a))
-        for i in range(lanes):
-            put(held, d + i * column(row, STEP_D), value)
-    else:  # EXTEND_BYTES
-        for i in range(lanes):
-            memory.write_16(d + 2 * i, memory.read_s8(a + i * step_a))
+def _plus(builder: ir.IRBuilder, address: Any, lane: Any, step: int) -> Any:
+    """Emit the address of a lane."""
+    return builder.add(address, builder.mul(lane, ir.Constant(I64, step))) if lane is not None else address
+
+
+def _source(builder: ir.IRBuilder, form: Form, place: int, address: Any, lane: Any, lanes: int) -> Any:
+    """Emit the lanes of one source: ``group`` vectors side by side for a product sum."""
+    kind = form.types[place + 1]
+    size = ELEMENT_BYTES[kind]
+    if place in form.scalars:
+        only = load(builder, vector_type(kind, 1).element, address)
+        return splat(builder, only, vector_type(kind, lanes))
+    if place == 0 and form.step > 1:
+        at = _plus(builder, address, lane, size * form.step)
+        return load(builder, vector_type(kind, 1), at)
+    elements = form.group if place < 2 else 1
+    return load(builder, vector_type(kind, lanes * elements), _plus(builder, address, lane, size * elements))
+
+
+def _chunk(builder: ir.IRBuilder, form: Form, places: list[Any], lane: Any, lanes: int) -> None:
+    """Emit ``lanes`` lanes from ``lane`` on: all sources are read before the result is written."""
+    sources = [_source(builder, form, place, places[place + 1], lane, lanes) for place in range(len(form.types) - 1)]
+    result = combine(builder, form, sources, lanes)
+    held = converted(builder, result, form.types[0], form.held)
+    store(builder, held, _plus(builder, places[0], lane, ELEMENT_BYTES[form.held]))
+
+
+def _loop(builder: ir.IRBuilder, form: Form, places: list[Any], first: Any, end: Any, lanes: int) -> Any:
+    """Emit chunks of ``lanes`` lanes from ``first`` while they end by ``end``; return the lane after the last."""
+    before, head = builder.block, builder.append_basic_block("head")
+    inside, after = builder.append_basic_block("chunk"), builder.append_basic_block("rest")
+    builder.branch(head)
+    builder.position_at_end(head)
+    lane = builder.phi(I64)
+    lane.add_incoming(first, before)
+    following = builder.add(lane, ir.Constant(I64, lanes))
+    builder.cbranch(builder.icmp_signed("<=", following, end), inside, after)
+    builder.position_at_end(inside)
+    _chunk(builder, form, places, lane, lanes)
+    lane.add_incoming(following, builder.block)
+    builder.branch(head)
+    builder.position_at_end(after)
+    return lane
+
+
+def _emit(builder: ir.IRBuilder, form: Form, row: Any) -> None:
+    """Emit one form on the operands of a row."""
+
+    def column(number: int) -> Any:
+        return load(builder, I64, builder.add(row, ir.Constant(I64, 8 * number)))
+
+    places = [column(k.AT_D + place) for place in range(len(form.types))]
+    if form.single:
+        _chunk(builder, form, places, None, 1)
+        return
+    lane, end = ir.Constant(I64, 0), column(k.LANES)
+    if form.step == 1:
+        lane = _loop(builder, form, places, lane, end, CHUNK_BYTES // ELEMENT_BYTES[form.held])
+    _loop(builder, form, places, lane, end, 1)
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def run_form(typing_context: Any, row: Any, opcode: Any) -> Any:  # noqa: ARG001 - numba's protocol
+    """Run the row at an address whose opcode is that of a form."""
+
+    def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - as above
+        done = builder.append_basic_block("done")
+        none = builder.append_basic_block("none")
+        switch = builder.switch(arguments[1], none)
+        for form in FORMS:
+            case = builder.append_basic_block("form")
+            switch.add_case(ir.Constant(I64, OPCODE_OF[form]), case)
+            builder.position_at_end(case)
+            _emit(builder, form, arguments[0])
+            builder.branch(done)
+        builder.position_at_end(none)
+        builder.unreachable()
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate

@@ -6,95 +6,57 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads.executor import memory
+from workloads.executor import codes as k
 from workloads.executor.blocks import block
-from workloads.executor.codes import (
-    ADD_WORD_HELD,
-    COLUMNS,
-    COPY_BLOCK,
-    COPY_BYTES,
-    COPY_DOUBLES,
-    COPY_WORDS,
-    DOT,
-    END_LOOP,
-    FLOAT,
-    LANES,
-    LOAD_BYTE,
-    LOAD_BYTE_HELD,
-    MULTIPLY_WORD_HELD,
-    NOTHING,
-    OPCODE,
-    X0,
-    X1,
-    X2,
-    X3,
-    X4,
-)
-from workloads.executor.fast import fast_vector
+from workloads.executor.fast import run_form
 from workloads.executor.lanes import column, elementwise, floating, horizontal
+from workloads.executor.memory import read_s64, write_64
 from workloads.kernels.jit import kernel
 
 if TYPE_CHECKING:
     from workloads.executor.floats import Int
-    from workloads.tensor import Array
+
+ROW_BYTES = 8 * k.COLUMNS
 
 
 @kernel
-def _run(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
-    """Run one micro-operation."""
-    opcode, lanes = column(row, OPCODE), column(row, LANES)
-    if opcode == COPY_BYTES:
-        for i in range(lanes):
-            memory.write_8(d + i, memory.read_s8(a + i))
-    elif opcode == COPY_WORDS:
-        for i in range(lanes):
-            memory.write_32(d + 4 * i, memory.read_s32(a + 4 * i))
-    elif opcode == COPY_DOUBLES:
-        for i in range(lanes):
-            memory.write_64(d + 8 * i, memory.read_s64(a + 8 * i))
-    elif opcode == LOAD_BYTE:
-        memory.write_32(d, memory.read_s8(a))
-    elif opcode == LOAD_BYTE_HELD:
-        memory.write_64(d, memory.read_s8(a))
-    elif opcode == ADD_WORD_HELD:
-        memory.write_64(d, np.int64(np.int32(memory.read_s32(a) + memory.read_s32(b))))
-    elif opcode == MULTIPLY_WORD_HELD:
-        memory.write_64(d, np.int64(np.int32(memory.read_s32(a) * memory.read_s32(b))))
-    elif opcode > MULTIPLY_WORD_HELD:
-        fast_vector(row, opcode, d, a, b, c)
-    elif opcode < DOT:
+def _run(row: Int, opcode: Int) -> None:
+    """Run one general micro-operation."""
+    d, a, b, c = column(row, k.AT_D), column(row, k.AT_A), column(row, k.AT_B), column(row, k.AT_C)
+    if opcode < k.DOT:
         elementwise(row, d, a, b, c)
-    elif opcode < FLOAT:
+    elif opcode < k.FLOAT:
         horizontal(row, d, a, b, c)
-    elif opcode < COPY_BLOCK:
+    elif opcode < k.COPY_BLOCK:
         floating(row, d, a, b, c)
     else:
         block(row, d, a, b, c)
 
 
 @kernel
-def interpret(rows: Int, code: Array, at: Array, increments: Array, counters: Array, executed: Array) -> None:
-    """Run encoded code to its end; all arrays are int64.
+def _end_loop(row: Int) -> Int:
+    """Count a trip, move the operands of the loop, and return the row to run next."""
+    done, trips = column(row, k.DONE) + 1, column(row, k.TRIPS)
+    again = done < trips
+    factor = np.int64(1) if again else 1 - trips
+    for move in range(column(row, k.FIRST_MOVE), column(row, k.LAST_MOVE), 16):
+        at = read_s64(move)
+        write_64(at, read_s64(at) + read_s64(move + 8) * factor)
+    write_64(row + 8 * k.DONE, done if again else np.int64(0))
+    write_64(row + 8 * k.TOTAL, column(row, k.TOTAL) + 1)
+    return column(row, k.TARGET) if again else row + ROW_BYTES
 
-    ``rows`` is the address of ``code`` (rows, COLUMNS); END_LOOP rows hold target, trips, counter, first and last
-    increment. ``at`` (rows, 4) holds the current addresses of destination and sources, moved by ``increments``
-    (row, operand, bytes per trip of its loop). ``counters`` holds trips done per loop, ``executed`` runs per row.
-    """
-    i = np.int64(0)
-    while i < code.shape[0]:
-        executed[i] += 1
-        opcode = code[i, OPCODE]
-        if opcode == END_LOOP:
-            counter, trips = code[i, X2], code[i, X1]
-            counters[counter] += 1
-            again = counters[counter] < trips
-            factor = np.int64(1) if again else 1 - trips
-            for j in range(code[i, X3], code[i, X4]):
-                at[increments[j, 0], increments[j, 1]] += increments[j, 2] * factor
-            if again:
-                i = code[i, X0]
-                continue
-            counters[counter] = 0
-        elif opcode != NOTHING:
-            _run(rows + i * (8 * COLUMNS), at[i, 0], at[i, 1], at[i, 2], at[i, 3])
-        i += 1
+
+@kernel
+def interpret(row: Int, end: Int) -> None:
+    """Run encoded rows, from the address of the first to the end of the last."""
+    while row < end:
+        opcode = column(row, k.OPCODE)
+        if opcode >= k.FIRST_FORM:
+            run_form(row, opcode)
+        elif opcode == k.END_LOOP:
+            row = _end_loop(row)
+            continue
+        else:
+            _run(row, opcode)
+        row += ROW_BYTES

@@ -4,61 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from workloads.executor import codes as k
 from workloads.executor import memory
-from workloads.executor.codes import (
-    ADD,
-    AND,
-    CLZ,
-    COPY,
-    DIVIDE,
-    DOT,
-    F16,
-    F32,
-    GROUP,
-    HELD,
-    HIGH,
-    INNER,
-    LANES,
-    LESS_THAN,
-    LOW,
-    MAXIMUM,
-    MINIMUM,
-    MULTIPLY,
-    MULTIPLY_ADD,
-    MULTIPLY_HIGH,
-    OPCODE,
-    OR,
-    PERMUTE,
-    REDUCE_ADD,
-    RESULT,
-    ROUND,
-    S8,
-    S16,
-    S32,
-    S64,
-    SATURATE,
-    SELECT,
-    SHIFT,
-    SHIFT_LEFT,
-    SHIFT_RIGHT,
-    SOURCES,
-    STEP_A,
-    STEP_B,
-    STEP_C,
-    STEP_D,
-    SUBTRACT,
-    TO_FLOAT,
-    TO_INTEGER,
-    TYPE_A,
-    TYPE_B,
-    TYPE_C,
-    U8,
-    U16,
-    U32,
-    U64,
-    X1,
-    XOR,
-)
 from workloads.executor.floats import Float, Int, get_float, put_float
 from workloads.kernels.jit import kernel
 
@@ -72,17 +19,17 @@ def column(row: Int, column: Int) -> Int:
 @kernel
 def get(kind: Int, at: Int) -> Int:
     """Read an integer of any type."""
-    if kind == S8:
+    if kind == k.S8:
         return memory.read_s8(at)
-    if kind == S32:
+    if kind == k.S32:
         return memory.read_s32(at)
-    if kind == S16:
+    if kind == k.S16:
         return memory.read_s16(at)
-    if kind == U8:
+    if kind == k.U8:
         return memory.read_u8(at)
-    if kind in (U32, F32):
+    if kind in (k.U32, k.F32):
         return memory.read_u32(at)
-    if kind in (U16, F16):
+    if kind in (k.U16, k.F16):
         return memory.read_u16(at)
     return memory.read_s64(at)
 
@@ -90,11 +37,11 @@ def get(kind: Int, at: Int) -> Int:
 @kernel
 def put(kind: Int, at: Int, value: Int) -> None:
     """Write the low bits of an integer."""
-    if kind <= U8:
+    if kind <= k.U8:
         memory.write_8(at, value)
-    elif kind <= U16 or kind == F16:
+    elif kind <= k.U16 or kind == k.F16:
         memory.write_16(at, value)
-    elif kind <= U32 or kind == F32:
+    elif kind <= k.U32 or kind == k.F32:
         memory.write_32(at, value)
     else:
         memory.write_64(at, value)
@@ -103,9 +50,9 @@ def put(kind: Int, at: Int, value: Int) -> None:
 @kernel
 def wrap(kind: Int, value: Int) -> Int:
     """Keep the bits that the type holds."""
-    if kind >= S64:
+    if kind >= k.S64:
         return value
-    unused = np.int64(56) if kind <= U8 else np.int64(48) if kind <= U16 else np.int64(32)
+    unused = np.int64(56) if kind <= k.U8 else np.int64(48) if kind <= k.U16 else np.int64(32)
     if kind & 1:
         return value & ((np.int64(1) << (np.int64(64) - unused)) - 1)
     return (value << unused) >> unused
@@ -119,7 +66,7 @@ def _shift_right(kind: Int, value: Int, amount: Int, rounding: Int) -> Int:
         return value
     half = (value >> (amount - 1)) & 1 if rounding else np.int64(0)
     value = value >> amount
-    if kind == U64:
+    if kind == k.U64:
         value &= ~(np.int64(-1) << (64 - amount))
     return value + half
 
@@ -127,19 +74,19 @@ def _shift_right(kind: Int, value: Int, amount: Int, rounding: Int) -> Int:
 @kernel
 def _float_lane(inner: Int, a: Float, b: Float, c: Float) -> Float:
     """Compute one float lane; ``inner`` is the integer opcode of the same name."""
-    if inner == ADD:
+    if inner == k.ADD:
         return a + b
-    if inner == SUBTRACT:
+    if inner == k.SUBTRACT:
         return a - b
-    if inner == MULTIPLY:
+    if inner == k.MULTIPLY:
         return a * b
-    if inner == MULTIPLY_ADD:
+    if inner == k.MULTIPLY_ADD:
         return a * b + c
-    if inner == MINIMUM:
+    if inner == k.MINIMUM:
         return min(a, b)
-    if inner == MAXIMUM:
+    if inner == k.MAXIMUM:
         return max(a, b)
-    if inner == DIVIDE:
+    if inner == k.DIVIDE:
         return a / b
     return a
 
@@ -147,39 +94,39 @@ def _float_lane(inner: Int, a: Float, b: Float, c: Float) -> Float:
 @kernel
 def _integer_lane(row: Int, opcode: Int, a: Int, b: Int, c: Int) -> Int:  # noqa: C901 - a flat switch
     """Compute one integer lane in 64 bits, before saturation or wrapping."""
-    if opcode == COPY:
+    if opcode == k.COPY:
         return a
-    if opcode == ADD:
+    if opcode == k.ADD:
         return a + b
-    if opcode == SUBTRACT:
+    if opcode == k.SUBTRACT:
         return a - b
-    if opcode == MULTIPLY:
+    if opcode == k.MULTIPLY:
         return a * b
-    if opcode == MULTIPLY_ADD:
+    if opcode == k.MULTIPLY_ADD:
         return a * b + c
-    if opcode == MULTIPLY_HIGH:
-        return _shift_right(S64, a * b, column(row, SHIFT), column(row, ROUND)) + c
-    if opcode == MINIMUM:
+    if opcode == k.MULTIPLY_HIGH:
+        return _shift_right(k.S64, a * b, column(row, k.SHIFT), column(row, k.ROUND)) + c
+    if opcode == k.MINIMUM:
         return min(a, b)
-    if opcode == MAXIMUM:
+    if opcode == k.MAXIMUM:
         return max(a, b)
-    if opcode == AND:
+    if opcode == k.AND:
         return a & b
-    if opcode == OR:
+    if opcode == k.OR:
         return a | b
-    if opcode == XOR:
+    if opcode == k.XOR:
         return a ^ b
-    if opcode == SHIFT_LEFT:
+    if opcode == k.SHIFT_LEFT:
         return np.int64(0) if b > 63 else a << b
-    if opcode == SHIFT_RIGHT:
-        return _shift_right(column(row, TYPE_A), a, b, column(row, ROUND))
-    if opcode == SELECT:
+    if opcode == k.SHIFT_RIGHT:
+        return _shift_right(column(row, k.TYPE_A), a, b, column(row, k.ROUND))
+    if opcode == k.SELECT:
         return b if a != 0 else c
-    if opcode == LESS_THAN:
+    if opcode == k.LESS_THAN:
         return np.int64(a < b)
-    if opcode == CLZ:
-        return _leading_zeros(column(row, TYPE_A), a)
-    if b == 0:  # DIVIDE: as Arm's SDIV
+    if opcode == k.CLZ:
+        return _leading_zeros(column(row, k.TYPE_A), a)
+    if b == 0:  # k.DIVIDE: as Arm's SDIV
         return np.int64(0)
     magnitude = abs(a) // abs(b)
     return -magnitude if (a < 0) != (b < 0) else magnitude
@@ -188,7 +135,7 @@ def _integer_lane(row: Int, opcode: Int, a: Int, b: Int, c: Int) -> Int:  # noqa
 @kernel
 def _leading_zeros(kind: Int, value: Int) -> Int:
     """Count zero bits above the highest one."""
-    width = np.int64(64) if kind in (S64, U64) else np.int64(32)
+    width = np.int64(64) if kind in (k.S64, k.U64) else np.int64(32)
     count = np.int64(0)
     while count < width and (value >> (width - 1 - count)) & 1 == 0:
         count += 1
@@ -199,18 +146,18 @@ def _leading_zeros(kind: Int, value: Int) -> Int:
 def elementwise(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run any lane-wise integer operation on any types."""
     opcode, sources, result, held = (
-        column(row, OPCODE),
-        column(row, SOURCES),
-        column(row, RESULT),
-        column(row, HELD),
+        column(row, k.OPCODE),
+        column(row, k.SOURCES),
+        column(row, k.RESULT),
+        column(row, k.HELD),
     )
-    type_a, type_b, type_c = column(row, TYPE_A), column(row, TYPE_B), column(row, TYPE_C)
+    type_a, type_b, type_c = column(row, k.TYPE_A), column(row, k.TYPE_B), column(row, k.TYPE_C)
     step_d, step_a, step_b, step_c = (
-        column(row, STEP_D), column(row, STEP_A), column(row, STEP_B), column(row, STEP_C)
+        column(row, k.STEP_D), column(row, k.STEP_A), column(row, k.STEP_B), column(row, k.STEP_C)
     )  # fmt: skip
-    saturate, low, high = column(row, SATURATE), column(row, LOW), column(row, HIGH)
+    saturate, low, high = column(row, k.SATURATE), column(row, k.LOW), column(row, k.HIGH)
     second = third = np.int64(0)
-    for lane in range(column(row, LANES)):
+    for lane in range(column(row, k.LANES)):
         first = get(type_a, a + lane * step_a)
         if sources > 1:
             second = get(type_b, b + lane * step_b)
@@ -224,57 +171,62 @@ def elementwise(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
 @kernel
 def horizontal(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run the operations that combine several source lanes into one."""
-    opcode, group, sources = column(row, OPCODE), column(row, GROUP), column(row, SOURCES)
-    result, held, type_a, type_b = column(row, RESULT), column(row, HELD), column(row, TYPE_A), column(row, TYPE_B)
-    step_a, step_b = column(row, STEP_A), column(row, STEP_B)
-    if opcode == REDUCE_ADD:
+    opcode, group, sources = column(row, k.OPCODE), column(row, k.GROUP), column(row, k.SOURCES)
+    result, held, type_a, type_b = (
+        column(row, k.RESULT),
+        column(row, k.HELD),
+        column(row, k.TYPE_A),
+        column(row, k.TYPE_B),
+    )
+    step_a, step_b = column(row, k.STEP_A), column(row, k.STEP_B)
+    if opcode == k.REDUCE_ADD:
         total = get(type_b, b) if sources > 1 else np.int64(0)
-        for lane in range(column(row, LANES)):
+        for lane in range(column(row, k.LANES)):
             total += get(type_a, a + lane * step_a)
         put(held, d, wrap(result, total))
         return
-    for lane in range(column(row, LANES)):
+    for lane in range(column(row, k.LANES)):
         value = np.int64(0)
-        if opcode == DOT:
-            value = get(column(row, TYPE_C), c + lane * column(row, STEP_C)) if sources > 2 else np.int64(0)
+        if opcode == k.DOT:
+            value = get(column(row, k.TYPE_C), c + lane * column(row, k.STEP_C)) if sources > 2 else np.int64(0)
             for j in range(lane * group, (lane + 1) * group):
                 value += get(type_a, a + j * step_a) * get(type_b, b + j * step_b)
-            value = min(max(value, column(row, LOW)), column(row, HIGH)) if column(row, SATURATE) else value
-        elif opcode == PERMUTE:  # c holds the index table
-            source, own = memory.read_s64(c + 8 * lane), column(row, X1)
+            value = min(max(value, column(row, k.LOW)), column(row, k.HIGH)) if column(row, k.SATURATE) else value
+        elif opcode == k.PERMUTE:  # c holds the index table
+            source, own = memory.read_s64(c + 8 * lane), column(row, k.X1)
             value = get(type_a, a + source * step_a) if source < own else get(type_a, b + (source - own) * step_a)
-        else:  # HORIZONTAL_ADD: pairs of a, then pairs of b, inside each block of ``group`` lanes
+        else:  # k.HORIZONTAL_ADD: pairs of a, then pairs of b, inside each block of ``group`` lanes
             block, place, half = lane // group, lane % group, group // 2
             pair = (a if place < half else b) + (block * group + 2 * (place % half)) * step_a
             value = get(type_a, pair) + get(type_a, pair + step_a)
-        put(held, d + lane * column(row, STEP_D), wrap(result, value))
+        put(held, d + lane * column(row, k.STEP_D), wrap(result, value))
 
 
 @kernel
 def floating(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run float operations and conversions; products and sums in float64, then rounded to the result."""
     opcode, sources, result, kind = (
-        column(row, OPCODE),
-        column(row, SOURCES),
-        column(row, RESULT),
-        column(row, TYPE_A),
+        column(row, k.OPCODE),
+        column(row, k.SOURCES),
+        column(row, k.RESULT),
+        column(row, k.TYPE_A),
     )
-    low, high = column(row, LOW), column(row, HIGH)
+    low, high = column(row, k.LOW), column(row, k.HIGH)
     second = third = 0.0
-    for lane in range(column(row, LANES)):
-        to, first_at = d + lane * column(row, STEP_D), a + lane * column(row, STEP_A)
-        if opcode == TO_FLOAT and kind < F16:
-            put_float(result == F32, to, np.float64(get(kind, first_at)))
+    for lane in range(column(row, k.LANES)):
+        to, first_at = d + lane * column(row, k.STEP_D), a + lane * column(row, k.STEP_A)
+        if opcode == k.TO_FLOAT and kind < k.F16:
+            put_float(result == k.F32, to, np.float64(get(kind, first_at)))
             continue
-        first = get_float(kind == F32, first_at)
-        if opcode == TO_INTEGER:
+        first = get_float(kind == k.F32, first_at)
+        if opcode == k.TO_INTEGER:
             rounded = np.rint(first)
             inside = np.float64(low) <= rounded <= np.float64(high)
-            limit = high if column(row, SATURATE) and rounded > 0 else low
-            put(column(row, HELD), to, np.int64(rounded) if inside else limit)
+            limit = high if column(row, k.SATURATE) and rounded > 0 else low
+            put(column(row, k.HELD), to, np.int64(rounded) if inside else limit)
             continue
         if sources > 1:
-            second = get_float(column(row, TYPE_B) == F32, b + lane * column(row, STEP_B))
+            second = get_float(column(row, k.TYPE_B) == k.F32, b + lane * column(row, k.STEP_B))
         if sources > 2:
-            third = get_float(column(row, TYPE_C) == F32, c + lane * column(row, STEP_C))
-        put_float(result == F32, to, _float_lane(column(row, INNER), first, second, third))
+            third = get_float(column(row, k.TYPE_C) == k.F32, c + lane * column(row, k.STEP_C))
+        put_float(result == k.F32, to, _float_lane(column(row, k.INNER), first, second, third))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import raw_memmove
 from numba.extending import intrinsic, overload
 
 if TYPE_CHECKING:
@@ -93,3 +94,26 @@ write_16 = _writer(ctypes.c_int16, _INTEGERS[16])
 write_32 = _writer(ctypes.c_int32, _INTEGERS[32])
 write_64 = _writer(ctypes.c_int64, _INTEGERS[64])
 write_f32 = _writer(ctypes.c_float, ir.FloatType())
+
+
+def copy(to: Any, at: Any, nbytes: Any) -> None:
+    """Copy bytes between regions that may overlap."""
+    ctypes.memmove(int(to), int(at), int(nbytes))
+
+
+@intrinsic  # type: ignore[untyped-decorator]  # numba has no types
+def _copy(context: Any, to: Any, at: Any, nbytes: Any) -> Any:  # noqa: ARG001 - the form numba asks for
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - as above
+        target, source = (builder.inttoptr(each, _INTEGERS[8].as_pointer()) for each in arguments[:2])
+        raw_memmove(builder, target, source, arguments[2], 1, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@overload(copy)  # type: ignore[untyped-decorator]  # numba has no types
+def _compiled_copy(to: Any, at: Any, nbytes: Any) -> Any:  # noqa: ARG001 - the form numba asks for
+    def implementation(to: Any, at: Any, nbytes: Any) -> Any:
+        return _copy(to, at, nbytes)
+
+    return implementation
