@@ -76,10 +76,11 @@ def _core(timing: Any) -> list[Row]:
     """Read a core's figures, each group of instructions as one row with all its timings."""
     rows = [row for row in _rows(timing) if not row[0].startswith("timing[")]
     for group in getattr(timing, "timing", ()):
-        given = group.model_dump(exclude_defaults=True, exclude={"instructions", "source"})
+        given = group.model_dump(exclude_defaults=True, exclude={"instructions", "source", "spread"})
         name = ", ".join(group.instructions) + (f" ({', '.join(group.sets)})" if group.sets else "")
         texts = (f"{key} {_text(value)}" for key, value in given.items() if key != "sets")
-        rows.append((name, "; ".join(texts), group.source, ""))
+        spread = (f"{key} {ends}" for key, ends in getattr(group, "spread", {}).items())
+        rows.append((name, "; ".join(texts), group.source, "; ".join(spread)))
     return rows
 
 

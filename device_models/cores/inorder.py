@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from device_models.cores import Core, CoreCost
-from device_models.cores.timing import BlockCost, Issue, Tables, blocks, exit_cost, issues_of
+from device_models.cores.drawing import Step, binding, draw
+from device_models.cores.pipeline import Pipeline, settle
+from device_models.cores.timing import Issue, Tables, blocks, exit_cost, innermost, issues_of
 from device_models.figures import Sourced
-from workloads.program import Loop, Program, Statement
+from workloads.listing import text
+from workloads.program import Address, Instruction, Loop
 
-_WARM, _REPEATS = 3, 8  # iterations before and while the steady state is measured
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from workloads.program import Operand, Program, Statement
 
 
 class Conflict(Sourced):
@@ -27,110 +34,164 @@ class Timing(Tables):
     conflicts: tuple[Conflict, ...] = ()
 
 
+class Split(NamedTuple):
+    """Cycles by cause: were each result there at once and no fetch started anew; for results; for fetch."""
+
+    issue: float
+    latency: float
+    branch: float
+
+    @property
+    def cycles(self) -> float:
+        """All of them."""
+        return sum(self)
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """Cycles of one straight-line block: alone, each further time in a row, and what each resource alone needs."""
+
+    alone: Split
+    again: Split
+    by_resource: tuple[tuple[str, float], ...]
+
+    @property
+    def first(self) -> float:
+        """Cycles of the block alone."""
+        return self.alone.cycles
+
+    @property
+    def steady(self) -> float:
+        """Cycles of each further execution in a row."""
+        return self.again.cycles
+
+
 def cost(program: Program, core: Core) -> CoreCost:
     """Return the cycles of a Program on an in-order core.
 
     Each straight-line block is scheduled once and, in a loop, repeated until its rate is steady; a loop whose
-    end the predictor cannot know adds a mispredict.
+    end the predictor cannot know adds a mispredict. A block begins when the one before it has issued, with all
+    results there and all ports free, so blocks and loops in sequence add up.
     """
-    total, resources = _cost(program.body, program, core)
-    resources["stalls"] = max(0.0, total - max(resources.values(), default=0.0))
-    bound = max(resources, key=lambda name: resources[name]) if total else "issue"
-    return CoreCost(total, bound, dict(resources))
+    split, resources = _cost(program.body, program, core)
+    needs = _needs(split, resources)
+    bound = max(needs, key=lambda name: needs[name]) if any(split) else "issue"
+    return CoreCost(split.cycles, bound, needs, split._asdict())
 
 
-def _cost(body: tuple[Statement, ...], program: Program, core: Core) -> tuple[float, defaultdict[str, float]]:
+def timeline(program: Program, core: Core, iterations: int = 2) -> str:
+    """Return the steady state of the costliest innermost loop, or a Program without loops once."""
+    loops = list(innermost(program.body)) or [(Loop("", 1, program.body), 1)]
+    found = [block_cost(issues_of(_instructions(loop), core, program.isa), core) for loop, _ in loops]
+    spent = [times * _repeated(block, loop).cycles for block, (loop, times) in zip(found, loops, strict=True)]
+    costliest = spent.index(max(spent))
+    (loop, times), block = loops[costliest], found[costliest]
+    where = f"loop {loop.variable}, {loop.trips} trips {times} times" if loop.variable else "no loop"
+    whole = cost(program, core).cycles
+    title = f"{core.title}, {program.name}, {where}: {spent[costliest]:.0f} of {whole:.0f} cycles"
+    split = block.again if loop.trips > 1 else block.alone
+    needs = _needs(split, dict(block.by_resource))
+    steps = list(_steps(loop, core, program, iterations))
+    return draw(title, steps, binding(max(needs, key=lambda name: needs[name]), split.cycles, needs))
+
+
+def _steps(loop: Loop, core: Core, program: Program, iterations: int) -> Iterator[Step]:
+    """Yield the instructions of a loop's steady iterations; of a single trip, those of the first."""
+    instructions = _instructions(loop)
+    issues = issues_of(instructions, core, program.isa)
+    pipeline = Pipeline(core.timing)
+    if loop.trips > 1:
+        settle(pipeline, issues)
+    placed = []
+    for _ in range(iterations if loop.trips > 1 else 1):
+        placed += [pipeline.issue(issue) for issue in issues]
+        pipeline.branch()
+    for number, each in enumerate(placed):
+        iteration, index = divmod(number, len(issues))
+        done = each.cycle + (each.issue.latency if each.issue.writes else 0.0)
+        yield Step(
+            iteration, text(_near(instructions[index], loop.variable)), each.came, each.cycle, done,
+            " ".join(each.ports), each.waited_for, each.paired,
+        )  # fmt: skip
+
+
+def _near(instruction: Instruction, variable: str) -> Instruction:
+    """Return an instruction whose addresses show only how they move with one loop variable."""
+
+    def near(operand: Operand | None) -> Any:
+        if not isinstance(operand, Address):
+            return operand
+        return replace(operand, strides=tuple(stride for stride in operand.strides if stride[0] == variable))
+
+    sources = tuple(near(source) for source in instruction.sources)
+    return replace(instruction, destination=near(instruction.destination), sources=sources)
+
+
+def _needs(split: Split, resources: Mapping[str, float]) -> dict[str, float]:
+    """Return resources and waits side by side; "order" is what program order costs beyond the busiest resource."""
+    order = max(0.0, split.issue - max(resources.values(), default=0.0))
+    return {**resources, "order": order, "latency": split.latency, "branch": split.branch}
+
+
+def _cost(body: tuple[Statement, ...], program: Program, core: Core) -> tuple[Split, defaultdict[str, float]]:
     """Return the cycles of one execution of a loop body, and by resource."""
     tables: Timing = core.timing
-    total = 0.0
+    parts: list[Split] = []
     resources: defaultdict[str, float] = defaultdict(float)
     for part in blocks(body):
+        trips = part.trips if isinstance(part, Loop) else 1
         if not isinstance(part, Loop):
-            found = block_cost(issues_of(part, core, program.isa), core)
-            cycles, trips, inner = found.first, 1, defaultdict(float, found.by_resource)
-        elif all(not isinstance(statement, Loop) for statement in part.body):
-            block = tuple(statement for statement in part.body if not isinstance(statement, Loop))
-            found = block_cost(issues_of(block, core, program.isa), core)
-            cycles = max(found.first, found.steady) + found.steady * (part.trips - 1)
-            trips, inner = part.trips, defaultdict(float, found.by_resource)
+            block = block_cost(issues_of(part, core, program.isa), core)
+            split, inner = block.alone, dict(block.by_resource)
+        elif all(isinstance(statement, Instruction) for statement in part.body):
+            block = block_cost(issues_of(_instructions(part), core, program.isa), core)
+            split, inner = _repeated(block, part), dict(block.by_resource)
         else:
             once, inner = _cost(part.body, program, core)
-            cycles, trips = once * part.trips, part.trips
-        leave = exit_cost(tables, part.trips) if isinstance(part, Loop) else 0.0
-        total += cycles + leave
+            taken = tables.branch.taken.value * (trips - 1) if tables.branch.taken else 0.0
+            split = Split(once.issue * trips, once.latency * trips, once.branch * trips + taken)
+        leave = exit_cost(tables, trips) if isinstance(part, Loop) else 0.0
+        parts.append(split._replace(branch=split.branch + leave))
         for name, value in inner.items():
             resources[name] += value * trips
-        resources["branch"] += leave
-    return total, resources
+    return Split(*(sum(each) for each in zip(*parts, strict=True))) if parts else Split(0.0, 0.0, 0.0), resources
+
+
+def _repeated(block: BlockCost, loop: Loop) -> Split:
+    """Return the cycles of a loop of one block, without leaving it; the last trip takes no branch back."""
+    last = max(block.alone, block.again._replace(branch=0.0), key=lambda split: split.cycles)
+    return Split(*(once + each * (loop.trips - 1) for once, each in zip(last, block.again, strict=True)))
+
+
+def _instructions(loop: Loop) -> tuple[Instruction, ...]:
+    """Return the body of an innermost loop."""
+    return tuple(statement for statement in loop.body if isinstance(statement, Instruction))
 
 
 @lru_cache(maxsize=8192)
 def block_cost(block: tuple[Issue, ...], core: Core) -> BlockCost:
-    """Return the schedule of a straight-line block: its length alone, and per iteration when repeated."""
+    """Return the schedule of a straight-line block: its length alone, and per iteration when repeated.
+
+    What waits for results is what would be gained were each there at once; the same for fetch after a taken branch.
+    """
     tables: Timing = core.timing
-    ends = _schedule(block, tables, _WARM + _REPEATS)
-    steady = (ends[-1] - ends[_WARM - 1]) / _REPEATS
-    use = defaultdict(float, {"issue": len(block) / tables.issue_width.value})
-    widths = Counter(_class(port) for port in tables.ports)
-    for issue in block:
-        for ports, cycles in issue.micros:
-            use[_class(ports[0])] += cycles / widths[_class(ports[0])]
-    return BlockCost(ends[0], steady, tuple(use.items()))
+    at_once = tuple(replace(issue, latency=0.0, accumulator_latency=0.0, latency_to=(), late=0.0) for issue in block)
+    seamless = tables.model_copy(update={"branch": tables.branch.model_copy(update={"taken": None})})
+    plain, fetched, real = (settle(Pipeline(table), issues) for table, issues in (
+        (seamless, at_once), (tables, at_once), (tables, block),
+    ))  # fmt: skip
+    issue = min(plain.first, real.first), min(plain.steady, real.steady)
+    alone = Split(issue[0], real.first - issue[0], 0.0)
+    branch = min(fetched.steady, real.steady) - issue[1]
+    again = Split(issue[1], real.steady - issue[1] - branch, branch)
+    use = defaultdict(float, {"issue": sum(each.slots for each in block) / tables.issue_width.value})
+    widths = Counter(port_class(port) for port in tables.ports)
+    for each in block:
+        for ports, cycles in each.micros:
+            use[port_class(ports[0])] += cycles / widths[port_class(ports[0])]
+    return BlockCost(alone, again, tuple(use.items()))
 
 
-def _class(port: str) -> str:
+def port_class(port: str) -> str:
     """Return the name of a port without its number: load0 and load1 are one resource."""
     return port.rstrip("0123456789") or port
-
-
-def _schedule(block: tuple[Issue, ...], tables: Timing, iterations: int) -> list[float]:
-    """Return the cycle after the last issue of each iteration."""
-    pairs = {frozenset(conflict.ports) for conflict in tables.conflicts}
-    width = tables.issue_width.value
-    free = dict.fromkeys(tables.ports, 0.0)
-    ready: dict[str, tuple[float, float]] = {}  # register -> when a consumer, and an early consumer, may issue
-    cycle, together, ends = 0, list[tuple[Issue, tuple[str, ...]]](), []
-    for _ in range(iterations):
-        for issue in block:
-            at = max(cycle, math.ceil(_ready(issue, ready)))
-            if at > cycle:
-                cycle, together = at, []
-            while (ports := _place(issue, cycle, together, width, free, pairs)) is None:
-                cycle, together = cycle + 1, []
-            for port, (_, busy) in zip(ports, issue.micros, strict=True):
-                free[port] = max(free[port], cycle) + busy
-            together.append((issue, ports))
-            for register in issue.writes:
-                ready[register] = (cycle + issue.latency, cycle + issue.early_latency)
-        ends.append(cycle + 1.0)
-    return ends
-
-
-def _ready(issue: Issue, ready: dict[str, tuple[float, float]]) -> float:
-    """Return when all operands of an instruction are there; the accumulator may come late."""
-    late = issue.latency - issue.accumulator_latency
-    operands = (ready[register][issue.early] for register in issue.reads if register in ready)
-    accumulators = (ready[register][0] - late for register in issue.accumulates if register in ready)
-    return max((*operands, *accumulators), default=0.0)
-
-
-def _place(
-    issue: Issue,
-    cycle: int,
-    together: list[tuple[Issue, tuple[str, ...]]],
-    width: int,
-    free: dict[str, float],
-    pairs: set[frozenset[str]],
-) -> tuple[str, ...] | None:
-    """Return the ports an instruction takes if it issues in this cycle; None when it must wait."""
-    if len(together) >= width or (together and (issue.pairing != "any" or together[0][0].pairing == "alone")):
-        return None
-    taken: list[str] = []
-    for ports, _ in issue.micros:
-        port = next((port for port in ports if free[port] < cycle + 1 and port not in taken), None)
-        if port is None:
-            return None
-        taken.append(port)
-    if any(frozenset((mine, other)) in pairs for mine in taken for _, others in together for other in others):
-        return None
-    return tuple(taken)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from device_models.figures import Figure, Sourced
 from workloads.errors import InputError, did_you_mean
@@ -40,14 +40,21 @@ class Row(Sourced):
         From the operands to the result. [cycle]
     accumulator_latency
         From the accumulator to the result, where it is read late. [cycle]
-    early_latency
-        To a consumer whose row says ``early``. [cycle]
-    early
-        The operands (not the accumulator) are needed early.
+    latency_to
+        Latency to consumers that read their operands elsewhere in the pipeline, by the name they go by. [cycle]
+    reads
+        The name its own operands (not the accumulator) go by in other rows' ``latency_to``; empty for the usual.
+    late
+        How long after issue the operands are read. [cycle]
+    holds
+        Ports that it keeps from others without needing them free, and for how long. [cycle]
     slots
         Issue slots it takes; 0 for the second half of a fused pair.
     pairing
         "older": only first of a pair; "alone": never in a pair.
+    spread
+        "low .. high" of a value that depends on more than the table knows, or on which sources differ, by its name
+        here or in ``latency_to``.
     """
 
     instructions: tuple[str, ...] = Field(min_length=1)
@@ -57,18 +64,41 @@ class Row(Sourced):
     group_cycles: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     latency: float = Field(ge=0)
     accumulator_latency: float | None = None
-    early_latency: float | None = None
-    early: bool = False
+    latency_to: dict[str, float] = Field(default_factory=dict)
+    reads: str = ""
+    late: float = Field(default=0.0, ge=0)
+    holds: dict[str, float] = Field(default_factory=dict)
     slots: int = Field(default=1, ge=0)
     pairing: Literal["any", "older", "alone"] = "any"
+    spread: dict[str, str] = Field(default_factory=dict)
     source: str
+
+    @model_validator(mode="after")
+    def _inside(self) -> Row:
+        for name, text in self.spread.items():
+            value = self.latency_to.get(name, getattr(self, name, None))
+            ends = [float(end) for end in text.split(" .. ") if re.fullmatch(r"[0-9.]+", end)]
+            if not isinstance(value, float) or len(ends) != 2 or not ends[0] <= value <= ends[1]:
+                raise ValueError(f'the spread of {name} is {text!r}; write "low .. high" around its value, {value!r}')
+        return self
 
 
 class Branch(Sourced):
-    """Leaving a loop: a mispredict, unless the loop is short enough for the predictor to know its trips."""
+    """What branches cost beyond their issue.
+
+    Parameters
+    ----------
+    mispredict
+        Leaving a loop, unless it is short enough for the predictor to know its trips. [cycle]
+    predicted_trips
+        Of the longest loop whose end is predicted.
+    taken
+        Between a taken branch and the next instruction, where fetch starts anew; None where it runs on. [cycle]
+    """
 
     mispredict: Figure[float]
     predicted_trips: Figure[int]
+    taken: Figure[float] | None = None
 
 
 class MemoryOperand(Sourced):
@@ -105,6 +135,8 @@ class Issue:
 
     Parameters
     ----------
+    reads_as
+        The ``reads`` of its row.
     reads, accumulates, writes
         Registers, by name; a group or pair is listed register by register.
     """
@@ -113,13 +145,24 @@ class Issue:
     micros: tuple[Micro, ...]
     latency: float
     accumulator_latency: float
-    early_latency: float
-    early: bool
+    latency_to: tuple[tuple[str, float], ...]
+    reads_as: str
+    late: float
+    holds: tuple[tuple[str, float], ...]
     slots: int
     pairing: str
     reads: tuple[str, ...]
     accumulates: tuple[str, ...]
     writes: tuple[str, ...]
+
+    def latency_for(self, reads_as: str) -> float:
+        """Return the latency to consumers whose operands go by a name. [cycle]"""
+        return next((cycles for name, cycles in self.latency_to if name == reads_as), self.latency)
+
+    @property
+    def longest(self) -> float:
+        """How long the result may still be waited for. [cycle]"""
+        return max((self.latency, *(cycles for _, cycles in self.latency_to)))
 
 
 @cache
@@ -216,8 +259,10 @@ def _issue(
         micros=tuple(micros),
         latency=row.latency,
         accumulator_latency=row.latency if row.accumulator_latency is None else row.accumulator_latency,
-        early_latency=row.latency if row.early_latency is None else row.early_latency,
-        early=row.early,
+        latency_to=tuple(row.latency_to.items()),
+        reads_as=row.reads,
+        late=row.late,
+        holds=tuple(row.holds.items()),
         slots=row.slots,
         pairing=row.pairing,
         reads=tuple(register for found in operands[:late] for register in found),
@@ -242,6 +287,14 @@ def blocks(body: tuple[Statement, ...]) -> Iterator[tuple[Instruction, ...] | Lo
             run.append(statement)
     if run:
         yield tuple(run)
+
+
+def innermost(body: tuple[Statement, ...], times: int = 1) -> Iterator[tuple[Loop, int]]:
+    """Yield the loops without loops inside, and how often each runs."""
+    for statement in body:
+        if isinstance(statement, Loop):
+            inside = tuple(innermost(statement.body, times * statement.trips))
+            yield from inside or ((statement, times),)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""The state of an in-order pipeline, one instruction after another, and the rate at which a block repeats on it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from device_models.cores.inorder import Timing
+    from device_models.cores.timing import Issue
+
+_MOST = 48  # iterations after which a block that finds no rhythm is averaged
+
+
+@dataclass
+class Placed:
+    """When and where an instruction issued.
+
+    Parameters
+    ----------
+    came
+        From when it only waited for operands or ports. [cycle]
+    ports
+        One per micro-operation; while the cycle lasts, a younger instruction may still move it to another.
+    waited_for
+        What held it last; empty if nothing did.
+    paired
+        It issued beside an older one.
+    """
+
+    issue: Issue
+    came: int
+    cycle: int
+    ports: tuple[str, ...] = ()
+    waited_for: str = ""
+    paired: bool = False
+
+
+class Pipeline:
+    """What an in-order pipeline remembers between two instructions."""
+
+    def __init__(self, tables: Timing) -> None:
+        self.cycle = 0
+        self._width = tables.issue_width.value
+        self._taken = tables.branch.taken.value if tables.branch.taken else None
+        self._never = frozenset(frozenset(conflict.ports) for conflict in tables.conflicts)
+        self._free = dict.fromkeys(tables.ports, 0.0)  # when, as this cycle found it
+        self._holder: dict[str, str] = {}
+        self._written: dict[str, tuple[int, Issue]] = {}
+        self._together: list[Placed] = []  # in this cycle, oldest first
+        self._refill = 0  # cycles that fetch has just taken
+
+    def issue(self, issue: Issue) -> Placed:
+        """Issue one instruction as early as order, operands and ports allow."""
+        if self._together and sum(older.issue.slots for older in self._together) + issue.slots > self._width:
+            self._advance(self.cycle + 1)
+        came, self._refill = self.cycle - self._refill, 0
+        reason = "fetch after a taken branch"
+        ready, operand = self._operands(issue)
+        if ready > self.cycle:
+            reason = operand
+            self._advance(math.ceil(ready))
+        while obstacle := self._obstacle(issue):
+            reason = obstacle
+            self._advance(self.cycle + 1)
+        waited_for = reason if self.cycle > came else ""
+        placed = Placed(issue, came, self.cycle, waited_for=waited_for, paired=bool(self._together))
+        self._together.append(placed)
+        for each, ports in zip(self._together, self._fit(self._together) or (), strict=True):
+            each.ports = ports
+        for register in issue.writes:
+            self._written[register] = (self.cycle, issue)
+        return placed
+
+    def branch(self) -> None:
+        """Take a branch back: the next instruction comes after the refill, or seamlessly where there is none."""
+        if self._taken is not None:
+            self._refill = math.ceil(self._taken)
+            self._advance(self.cycle + 1 + self._refill)
+
+    def state(self) -> tuple[object, ...]:
+        """Return all that later issues depend on, relative to the current cycle."""
+        free = tuple(round(max(0.0, when - self.cycle), 6) for when in self._free.values())
+        pending = sorted(
+            (register, at - self.cycle)
+            for register, (at, issue) in self._written.items()
+            if at + issue.longest > self.cycle
+        )
+        return free, tuple(pending), tuple(placed.ports for placed in self._together)
+
+    def _advance(self, cycle: int) -> None:
+        """Close the current cycle: what issued in it occupies its ports."""
+        for placed in self._together:
+            for port, (_, busy) in zip(placed.ports, placed.issue.micros, strict=True):
+                self._hold(port, max(self._free[port], placed.cycle) + busy, placed.issue.op)
+            for port, busy in placed.issue.holds:
+                self._hold(port, max(self._free[port], placed.cycle + busy), placed.issue.op)
+        self.cycle, self._together = cycle, []
+
+    def _hold(self, port: str, until: float, op: str) -> None:
+        self._free[port], self._holder[port] = until, op
+
+    def _operands(self, issue: Issue) -> tuple[float, str]:
+        """Return when all operands are there, and which comes last; accumulators and late operands may come late."""
+        last, reason = 0.0, ""
+        for registers, late, name in (
+            (issue.reads, issue.late, issue.reads_as),
+            (issue.accumulates, issue.latency - issue.accumulator_latency, ""),
+        ):
+            for register in registers:
+                if register in self._written:
+                    at, writer = self._written[register]
+                    if (ready := at + writer.latency_for(name) - late) > last:
+                        last, reason = ready, f"{register} of {writer.op}"
+        return last, reason
+
+    def _obstacle(self, issue: Issue) -> str:
+        """Return why an instruction cannot issue in this cycle; empty if it can."""
+        if self._together and issue.pairing != "any":
+            return "only first of a pair" if issue.pairing == "older" else "never in a pair"
+        if self._together and self._together[0].issue.pairing == "alone":
+            return f"{self._together[0].issue.op} never in a pair"
+        mine = Placed(issue, self.cycle, self.cycle)
+        if self._fit([*self._together, mine]) is not None:
+            return ""
+        if self._fit([mine]) is not None:
+            return f"not beside {self._together[-1].issue.op}"
+        asked = (port for ports, _ in issue.micros for port in ports)
+        held = next(port for port in asked if self._free[port] >= self.cycle + 1)
+        return f"{held}, held by {self._holder[held]}"
+
+    def _fit(self, together: Sequence[Placed]) -> list[tuple[str, ...]] | None:
+        """Return ports for instructions that issue in this cycle, in order; None when they do not all find theirs."""
+        wanted = [(index, ports) for index, placed in enumerate(together) for ports, _ in placed.issue.micros]
+        free = {port for port, when in self._free.items() if when < self.cycle + 1}
+        chosen = _choose(wanted, (), free, self._never)
+        if chosen is None:
+            return None
+        owned = list(zip(wanted, chosen, strict=True))
+        return [tuple(port for (owner, _), port in owned if owner == index) for index in range(len(together))]
+
+
+def _choose(
+    wanted: Sequence[tuple[int, tuple[str, ...]]],
+    chosen: tuple[str, ...],
+    free: set[str],
+    never: frozenset[frozenset[str]],
+) -> tuple[str, ...] | None:
+    """Return distinct free ports, one per (instruction, candidates), so that no two instructions conflict."""
+    if len(chosen) == len(wanted):
+        return chosen
+    owner, candidates = wanted[len(chosen)]
+    others = [port for (other, _), port in zip(wanted, chosen, strict=False) if other != owner]
+    for port in candidates:
+        if port in free and port not in chosen and not any(frozenset((port, other)) in never for other in others):
+            found = _choose(wanted, (*chosen, port), free, never)
+            if found is not None:
+                return found
+    return None
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How a block repeats: the cycles of its first iteration alone, of each when steady, and after how many."""
+
+    first: float
+    steady: float
+    iterations: int
+
+
+def settle(pipeline: Pipeline, block: tuple[Issue, ...]) -> Rhythm:
+    """Repeat a block on a fresh pipeline until its state recurs: from then on the same iterations follow for ever."""
+    seen: dict[tuple[object, ...], int] = {}
+    ends: list[int] = []
+    first = 0.0
+    while len(ends) < _MOST:
+        for issue in block:
+            pipeline.issue(issue)
+        first = first or pipeline.cycle + 1.0
+        pipeline.branch()
+        ends.append(pipeline.cycle)
+        state = pipeline.state()
+        if state in seen:
+            start = seen[state]
+            return Rhythm(first, (ends[-1] - ends[start]) / (len(ends) - 1 - start), len(ends))
+        seen[state] = len(ends) - 1
+    start = _MOST // 2
+    return Rhythm(first, (ends[-1] - ends[start]) / (_MOST - 1 - start), _MOST)
