@@ -44,11 +44,15 @@ def seconds(function):
 
 
 def interleaved(*functions, rounds=ROUNDS):
-    """Return the times of each function, run in turn."""
+    """Return the times of each function, run in turn; each follows each other one equally often."""
     for function in functions:
         function()
         function()
-    return np.array([[seconds(function) for function in functions] for _ in range(rounds)]).T
+    times = np.empty((len(functions), rounds))
+    for index in range(rounds):
+        for place in np.random.default_rng(index).permutation(len(functions)):
+            times[place, index] = seconds(functions[place])
+    return times
 
 
 def say(text):

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from workloads.kernels import blocked, dispatch, integer, parallel
+from workloads.kernels import blocked, dispatch, integer, panels, parallel
 from workloads.kernels.dispatch import PATHS, force_path
 from workloads.operands import Operands
 from workloads.operators import Conv2d, DepthwiseConv2d, FullyConnected, MatMul
@@ -112,6 +112,31 @@ def test_matrix_products_agree_on_every_path(seed, profile, dtype):
     b, two = values(random, (2, depth, columns), dtype), constants(random, None, 0, dtype, inputs=2)
     assert_paths_agree(lambda: integer.matmul(x, b, two, MatMul(), profile))
     assert_paths_agree(lambda: integer.matmul_sums(x, b, two))
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.sampled_from(ROUNDINGS), st.sampled_from(["int8", "uint8"]))
+def test_products_of_bytes_that_fit_16_bits_agree_with_wide_ones(seed, profile, dtype):
+    random = np.random.default_rng(seed)
+    channels, outputs = int(random.integers(1, 9)), int(random.choice([1, 7, 8, 17, 65]))
+    weights = random.choice([-64, 64, 0, 63], (outputs, *random.integers(1, 4, 2).tolist(), channels)).astype(np.int8)
+    x = random.choice(LIMITS[dtype], (1, *random.integers(5, 12, 2).tolist(), channels)).astype(dtype)
+    operands, operator = replace(constants(random, weights, 0, dtype), weight_zero_point=0), Conv2d(*window(random))
+    assert panels.pairs_fit(weights.reshape(outputs, -1))
+    assert_paths_agree(lambda: integer.conv2d(x, operands, operator, profile))
+    assert_paths_agree(lambda: integer.conv2d_sums(x, operands, operator))
+
+
+@given(st.integers(-128, 127), st.integers(-128, 127))
+@example(64, 64)
+@example(64, 65)
+@example(-64, -64)
+@example(-128, 127)
+@example(-128, -1)
+def test_a_pair_fits_when_no_two_unsigned_bytes_take_it_beyond_16_bits(first, second):
+    sums = [a * first + b * second for a in (0, 255) for b in (0, 255)]
+    fits = panels.pairs_fit(np.array([[first, second]], np.int16))
+    assert fits == (min(sums) >= -(2**15) and max(sums) < 2**15)
 
 
 @pytest.mark.parametrize("depth", [511, 512, 513, 1024, 2**16])
@@ -245,6 +270,7 @@ COMPILED = """if True:
     [
         ("cascadelake", "+avx2,+avx512f,+avx512bw,+avx512vl,+avx512vnni", "types.int8", "vnni", "vpdpbusd"),
         ("alderlake", "+avx2,+avxvnni", "types.int8", "vnni", "vpdpbusd"),
+        ("haswell", "+avx2", "types.uint8", "avx2", "vpmaddubsw"),
         ("haswell", "+avx2", "types.int16", "avx2", "vpmaddwd"),
         ("haswell", "+avx2", "types.int32", "avx2", "vpmaddwd"),
     ],

@@ -155,7 +155,11 @@ def run(ready: Ready, x: Array) -> Array:
     elif blocks >= 2 * threads or panels.panels == 1:
         share(lambda start, end: _compute(ready, images, out, (start, end, 0, panels.panels)), blocks, threads)
     else:
-        share(lambda start, end: _compute(ready, images, out, (0, blocks, start, end)), panels.panels, threads)
+        # Each part fills the bands of all blocks again.
+        share(
+            lambda start, end: _compute(ready, images, out, (0, blocks, start, end)), panels.panels, threads,
+            parts_each=1,
+        )  # fmt: skip
     return out.reshape(shape)
 
 

@@ -9,11 +9,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from workloads.kernels.finish import LANES, finish_row
+from workloads.kernels.finish import LANES, finish_line
 from workloads.kernels.implicit import fill_band
 from workloads.kernels.jit import kernel
 from workloads.kernels.llvm import I16, I32, I64, count_up, load, processor_features, store
-from workloads.kernels.tile import dot
+from workloads.kernels.tile import PAIRS, dot
 
 if TYPE_CHECKING:
     from workloads.kernels.finish import Channels, Finish
@@ -36,7 +36,7 @@ def _emit_sums(builder: ir.IRBuilder, features: frozenset[str], vectors: int, ar
             # The upper half of each weight is zero, so that a product of pairs is the product of the lower halves.
             values = load(builder, halves, builder.add(values_at, ir.Constant(I64, 2 * LANES * part)))
             weight = load(builder, words, builder.add(weights_at, ir.Constant(I64, 4 * LANES * part)))
-            following.append(dot(builder, features, 2, (held, builder.sext(values, words), weight)))
+            following.append(dot(builder, features, PAIRS, (held, builder.sext(values, words), weight)))
         return following
 
     results = count_up(builder, taps, [ir.Constant(words, [0] * LANES)] * vectors, tap)
@@ -137,7 +137,5 @@ def convolve_rows(
                         sums.ctypes.data + 4 * vector * LANES,
                     )  # fmt: skip
                     vector += wide
-                finish_row(sums.ctypes.data, vectors, channels, 0, finish)
                 line = out[n, (row + y) * geometry.columns + x]
-                for channel in range(count):
-                    line[channel] = sums[channel]
+                finish_line(sums.ctypes.data, channels, 0, finish, line)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import alloca_once, raw_memcpy
 from numba.extending import intrinsic
 
-from workloads.kernels.llvm import I32, I64, count_up, declare, load, splat, store
+from workloads.kernels.llvm import I8, I32, I64, count_up, declare, load, splat, store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,42 +127,43 @@ WAYS: dict[int, Callable[[ir.IRBuilder, Lane], Any]] = {
 
 
 @intrinsic  # type: ignore[untyped-decorator] # numba has no types
-def finish_row(
+def finish_line(
     typing_context: Any,  # noqa: ARG001 - numba's protocol
     sums: Any,  # noqa: ARG001 - typed by the signature
-    count: Any,  # noqa: ARG001
     channels: Any,
     first: Any,  # noqa: ARG001
     finish: Any,
+    line: Any,
 ) -> Any:
-    """Replace a row of int32 sums by output values, still int32.
+    """Turn int32 sums into a line of outputs.
 
     Parameters
     ----------
-    sums, count
-        Address of the row and its length in vectors of ``LANES``, at least one.
+    sums
+        Address of the sums, filled up to whole vectors.
     channels, first
-        Constants, and the position in them of the row's first channel.
+        Constants, and the position in them of the first sum's channel.
     finish
         The way and the bounds.
+    line
+        The outputs, at least one.
     """
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
-        sums_at, count, constants, first, bounds = arguments
-        tables = [
-            builder.ptrtoint(
-                context.make_array(signature.args[2].types[part])(
-                    context, builder, builder.extract_value(constants, part)
-                ).data,
-                I64,
-            )
-            for part in range(len(Channels._fields))
+        sums_at, constants, first, bounds, outputs = arguments
+        kinds, bits = signature.args[1].types, signature.args[4].dtype.bitwidth
+        arrays = [(kind, builder.extract_value(constants, part)) for part, kind in enumerate(kinds)]
+        *tables, line_at = [
+            builder.ptrtoint(context.make_array(kind)(context, builder, value).data, I64)
+            for kind, value in (*arrays, (signature.args[4], outputs))
         ]
+        size = context.make_array(signature.args[4])(context, builder, outputs).nitems
         numbers = [builder.trunc(builder.extract_value(bounds, part), I32) for part in range(len(Finish._fields))]
         zero, bottom, top = (splat(builder, number, WORDS) for number in (
             numbers[1], builder.sub(numbers[2], numbers[1]), builder.sub(numbers[3], numbers[1])
         ))  # fmt: skip
         first_at = builder.mul(first, ir.Constant(I64, 4))
+        spare = alloca_once(builder, ir.VectorType(ir.IntType(bits), LANES))
         done = builder.append_basic_block("finish_done")
         switch = builder.switch(numbers[0], done)
         for way, emit in WAYS.items():
@@ -171,19 +173,35 @@ def finish_row(
 
             def body(index: Any, _: list[Any], emit: Callable[..., Any] = emit, way: int = way) -> list[Any]:
                 offset = builder.mul(index, ir.Constant(I64, 4 * LANES))
-                at = builder.add(sums_at, offset)
                 constant_at = [builder.add(builder.add(table, first_at), offset) for table in tables]
                 words = [load(builder, WORDS, address) for address in constant_at[:4]]
-                total = builder.add(load(builder, WORDS, at), words[0])
+                total = builder.add(load(builder, WORDS, builder.add(sums_at, offset)), words[0])
                 scale = load(builder, REALS, constant_at[4])
-                lane = Lane(total, words[1], words[2], words[3], scale, bottom, top)
-                value = emit(builder, lane)
-                store(builder, value if way == SUMS else builder.add(value, zero), at)
+                value = emit(builder, Lane(total, words[1], words[2], words[3], scale, bottom, top))
+                value = value if way == SUMS else builder.add(value, zero)
+                value = value if bits == I32.width else builder.trunc(value, ir.VectorType(ir.IntType(bits), LANES))
+                position = builder.mul(index, ir.Constant(I64, LANES))
+                _store_up_to(builder, value, line_at, position, size, spare)
                 return []
 
-            count_up(builder, count, [], body)
+            vectors = builder.udiv(builder.add(size, ir.Constant(I64, LANES - 1)), ir.Constant(I64, LANES))
+            count_up(builder, vectors, [], body)
             builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, channels, types.int64, finish), generate
+    return types.void(types.int64, channels, types.int64, finish, line), generate
+
+
+def _store_up_to(builder: ir.IRBuilder, value: Any, line_at: Any, position: Any, size: Any, spare: Any) -> None:
+    """Emit a store of a vector at a position of a line, of its first elements where the line ends within it."""
+    width = value.type.element.width // 8
+    address = builder.add(line_at, builder.mul(position, ir.Constant(I64, width)))
+    left = builder.sub(size, position)
+    with builder.if_else(builder.icmp_signed(">=", left, ir.Constant(I64, LANES)), likely=True) as (whole, part):
+        with whole:
+            store(builder, value, address)
+        with part:
+            builder.store(value, spare)
+            copied = builder.mul(left, ir.Constant(I64, width))
+            raw_memcpy(builder, builder.inttoptr(address, I8.as_pointer()), spare, copied, 1)

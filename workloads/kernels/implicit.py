@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from workloads.kernels.finish import LANES, finish_row
+from workloads.kernels.finish import finish_line
 from workloads.kernels.jit import kernel
-from workloads.kernels.tile import CROSSED, multiply_tile, row_term
+from workloads.kernels.tile import multiply_tile, row_term
 
 if TYPE_CHECKING:
     from workloads.kernels.finish import Channels, Finish
@@ -117,7 +117,7 @@ def multiply_blocks(
     tail = (outputs + geometry.lanes - 1) // geometry.lanes * geometry.lanes
     start, end = first_panel * full, min(last_panel * full, outputs)
     pitch = min(last_panel * full, tail) - start
-    vectors_wide, pixel_bytes = pitch // LANES, geometry.channels * band.itemsize
+    pixel_bytes = geometry.channels * band.itemsize
     addresses = np.empty(geometry.block * columns + geometry.tile_rows, np.int64)
     firsts = np.zeros(addresses.size, np.int32)
     sums = np.empty((geometry.block * columns + geometry.tile_rows, pitch), np.int32)
@@ -136,7 +136,7 @@ def multiply_blocks(
         addresses[count:] = addresses[count - 1]  # the last tile repeats a pixel into rows that nobody reads
         for group in range(geometry.groups):
             table = segments[group].ctypes.data
-            if weights.itemsize == CROSSED:
+            if weights.itemsize == 4:  # crossed
                 for position in range(count):
                     firsts[position] = -row_term(addresses[position], table, segments.shape[1], geometry.steps)
             for panel in range(first_panel, last_panel):
@@ -150,10 +150,8 @@ def multiply_blocks(
                     )  # fmt: skip
             channel = group * outputs + start
             for position in range(count):
-                finish_row(sums[position].ctypes.data, vectors_wide, channels, group * tail + start, finish)
-                values, line = sums[position], out[n, row * columns + position, channel : channel + end - start]
-                for column in range(line.size):
-                    line[column] = values[column]
+                line = out[n, row * columns + position, channel : channel + end - start]
+                finish_line(sums.ctypes.data + 4 * position * pitch, channels, group * tail + start, finish, line)
 
 
 @kernel

@@ -10,7 +10,18 @@ import numpy as np
 from workloads.kernels.finish import LANES
 from workloads.kernels.implicit import Geometry, pack_columns
 from workloads.kernels.llvm import processor_features
-from workloads.kernels.tile import CROSSED, FOURS, GROUP_BYTES, PAIRS, Shape, group_bytes, tile_rows, tile_shape
+from workloads.kernels.tile import (
+    BOUNDED,
+    CROSSED,
+    FOURS,
+    GROUP_BYTES,
+    PAIRS,
+    Shape,
+    group_bytes,
+    in_bytes,
+    tile_rows,
+    tile_shape,
+)
 from workloads.kernels.vector import panel_columns
 from workloads.shapes import windows
 
@@ -18,7 +29,7 @@ if TYPE_CHECKING:
     from workloads.operators import Padding, Pair
     from workloads.tensor import Array
 
-BLOCK_PIXELS = 128  # outputs of one block: enough rows per panel, sums that stay in the second-level cache
+BLOCK_PIXELS = 64  # outputs of one block: enough rows per panel, sums that stay in cache, blocks enough for two threads
 LEAST_PIXELS = 8
 BLOCK_BYTES = 192 * 1024
 
@@ -74,7 +85,7 @@ class Panels:
 def prepare(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array, window: Window, path: str) -> Panels:
     """Pack centred int16 weights (O,KH,KW,C/groups) for images (N,H,W,C) of one shape, type and zero point."""
     kind = _kind(dtype, weights, window, path)
-    offset = _offset(dtype, zero_point, kind == FOURS)
+    offset = _offset(dtype, zero_point, unsigned=in_bytes(kind))
     geometry, segments, elements = _layout(shape, weights.shape, window, kind, offset, zero_point + offset)
     runs = weights.reshape(weights.shape[0], segments.shape[1], -1)
     tile = Shape(geometry.lanes, geometry.vectors)
@@ -85,31 +96,33 @@ def prepare(shape: tuple[int, ...], dtype: str, zero_point: int, weights: Array,
     return Panels(packed, segments, geometry, correction.astype(np.int32), (elements, _band_type(kind)))
 
 
-def _kind(dtype: str, weights: Array, window: Window, path: str) -> int:
+def _kind(dtype: str, weights: Array, window: Window, path: str) -> str:
     """Choose the arithmetic: 16-bit activations leave no room for crossed sums, and short runs fill too few groups."""
     if np.dtype(dtype).itemsize > 1:
         return PAIRS
     if path == "vnni" and fits_int8(weights):
         return FOURS
     length = weights.shape[3] * (weights.shape[2] if window.groups == 1 and window.dilation[1] == 1 else 1)
+    if fits_int8(weights) and pairs_fit(weights.reshape(-1, length)):
+        return BOUNDED
     return CROSSED if -(-length // 4) * 4 <= 1.05 * (-(-length // 2) * 2) else PAIRS
 
 
 def prepare_product(a: Array, b: Array, zero_points: tuple[int, ...], path: str) -> Panels:
     """Pack the second factor (K,N) of a matrix product for the first, (M,K)."""
-    in_bytes = path == "vnni" and a.dtype.itemsize == 1 and b.dtype.name == "int8" and zero_points[1] == 0
-    kind = FOURS if in_bytes else PAIRS
-    offset = _offset(a.dtype.name, zero_points[0], in_bytes)
+    fours = path == "vnni" and a.dtype.itemsize == 1 and b.dtype.name == "int8" and zero_points[1] == 0
+    kind = FOURS if fours else PAIRS
+    offset = _offset(a.dtype.name, zero_points[0], unsigned=fours)
     shape, weights = (1, a.shape[0], 1, a.shape[1]), (b.shape[1], 1, 1, b.shape[0])
     geometry, segments, elements = _layout(shape, weights, POINTWISE, kind, offset, zero_points[0] + offset)
     columns = -(-b.shape[1] // geometry.lanes) * geometry.lanes
-    group = GROUP_BYTES if in_bytes else GROUP_BYTES // 2
+    group = GROUP_BYTES if fours else GROUP_BYTES // 2
     packed = np.empty(columns * geometry.steps, np.int32)
     sums = np.zeros(b.shape[1], np.int32)
     pack_columns(b, zero_points[1], geometry.lanes * geometry.vectors, columns, group, packed, sums)
     correction = -geometry.fill * sums.astype(np.int64)
     return Panels(
-        packed.view(np.int8 if in_bytes else np.int16), segments, geometry, correction.astype(np.int32),
+        packed.view(kind), segments, geometry, correction.astype(np.int32),
         (elements, _band_type(kind)),
     )  # fmt: skip
 
@@ -121,7 +134,7 @@ def prepare_vector(shape: tuple[int, ...], dtype: str, zero_point: int, weights:
     steps = -(-depth // GROUP_BYTES)
     packed = pack(weights.reshape(outputs, 1, depth), 1, steps, Shape(columns, 1), FOURS)
     unsigned = path == "vnni"
-    offset = _offset(dtype, zero_point, in_bytes=True) - (0 if unsigned else 128)
+    offset = _offset(dtype, zero_point, unsigned=True) - (0 if unsigned else 128)
     geometry, segments, _ = _layout(shape, weights.shape, POINTWISE, FOURS, offset, zero_point + offset)
     correction = -geometry.fill * weights.reshape(outputs, depth).sum(axis=1, dtype=np.int64)
     return Panels(
@@ -130,23 +143,23 @@ def prepare_vector(shape: tuple[int, ...], dtype: str, zero_point: int, weights:
     )  # fmt: skip
 
 
-def _offset(dtype: str, zero_point: int, in_bytes: bool) -> int:
+def _offset(dtype: str, zero_point: int, *, unsigned: bool) -> int:
     """Return what is added to values in a band: bytes become unsigned, int16 values lose their zero point."""
-    if in_bytes:
+    if unsigned:
         return 128 if dtype == "int8" else 0
     return -zero_point
 
 
-def _band_type(kind: int) -> str:
-    return "uint8" if kind == FOURS else "int16"
+def _band_type(kind: str) -> str:
+    return "uint8" if in_bytes(kind) else "int16"
 
 
 def _layout(
-    shape: tuple[int, ...], weights: tuple[int, ...], window: Window, kind: int, offset: int, fill: int
+    shape: tuple[int, ...], weights: tuple[int, ...], window: Window, kind: str, offset: int, fill: int
 ) -> tuple[Geometry, Array, int]:
     """Return the geometry, the segments and the elements of a band."""
     outputs, kernel_y, kernel_x, channels = weights
-    size = 1 if kind == FOURS else 2
+    size = 1 if in_bytes(kind) else 2
     tile = tile_shape(processor_features(), kind)
     _, height, width, depth = shape
     rows, columns = windows((height, width), (kernel_y, kernel_x), window.stride, window.padding, window.dilation)
@@ -195,24 +208,24 @@ def prepare_depthwise(shape: tuple[int, ...], dtype: str, zero_point: int, weigh
     )  # fmt: skip
 
 
-def pack(runs: Array, groups: int, steps: int, tile: Shape, kind: int) -> Array:
+def pack(runs: Array, groups: int, steps: int, tile: Shape, kind: str) -> Array:
     """Return (outputs, segments, length) weights as panels: steps, then columns, then the elements of one group.
 
     Crossed weights come a vector of columns at a time: the upper halves of their groups, then the lower ones.
     """
     outputs, segments, length = runs.shape
-    size = 1 if kind == FOURS else 2
+    size = 1 if in_bytes(kind) else 2
     per_group, group = outputs // groups, group_bytes(kind) // size
     columns = -(-per_group // tile.lanes) * tile.lanes
-    room = np.zeros((groups, columns, segments, steps * group), np.int8 if kind == FOURS else np.int16)
+    room = np.zeros((groups, columns, segments, steps * group), np.int8 if in_bytes(kind) else np.int16)
     room[:, :per_group, :, :length] = runs.reshape(groups, per_group, segments, length)
     steps_first = room.reshape(groups, columns, segments * steps, group).transpose(0, 2, 1, 3)
     full = tile.lanes * tile.vectors
     panels = [steps_first[one, :, start : start + full] for one in range(groups) for start in range(0, columns, full)]
     if kind != CROSSED:
-        return np.concatenate([panel.ravel() for panel in panels])
+        return np.concatenate([panel.ravel() for panel in panels]).view(kind)
     halves = [panel.reshape(segments * steps, -1, tile.lanes, 2, 2)[:, :, :, ::-1] for panel in panels]
-    return np.concatenate([half.transpose(0, 1, 3, 2, 4).ravel() for half in halves]).view(np.int32)
+    return np.concatenate([half.transpose(0, 1, 3, 2, 4).ravel() for half in halves]).view(kind)
 
 
 def column_terms(runs: Array) -> Array:
@@ -235,3 +248,12 @@ def _block_rows(rows: int, columns: int, row_bytes: int, outputs: int) -> int:
 def fits_int8(weights: Array, lowest: int = -128) -> bool:
     """Whether centred weights are bytes of at least ``lowest``."""
     return bool(weights.size == 0 or (weights.min() >= lowest and weights.max() <= 127))
+
+
+def pairs_fit(runs: Array) -> bool:
+    """Whether no two neighbours of (outputs, length) weights can take a sum with unsigned bytes beyond 16 bits."""
+    limit = (2**15 - 1) // 255
+    pairs = np.zeros((runs.shape[0], -(-runs.shape[1] // 2), 2), np.int32)
+    pairs.reshape(runs.shape[0], -1)[:, : runs.shape[1]] = runs
+    most, least = np.maximum(pairs, 0).sum(axis=2), np.minimum(pairs, 0).sum(axis=2)
+    return bool(most.max(initial=0) <= limit and least.min(initial=0) >= -limit)

@@ -44,12 +44,13 @@ def thread_count(macs: int) -> int:
     return 1 if pool is None else max(1, min(pool[1], macs // SMALLEST_SHARE))
 
 
-def share(function: Callable[[int, int], None], count: int, threads: int) -> None:
+def share(function: Callable[[int, int], None], count: int, threads: int, *, parts_each: int = PARTS) -> None:
     """Call ``function(start, end)`` on consecutive parts of ``range(count)``, here and in the threads of the pool.
 
-    Each thread takes the next part when it is done with one, so that a core that is busy elsewhere delays nobody.
+    Each thread takes the next part when it is done with one, so that a core that is busy elsewhere delays nobody;
+    ``parts_each`` is how many parts there are for each thread, fewer where a part begins with work of its own.
     """
-    pool, parts = _pool.get(), min(threads * PARTS, count)
+    pool, parts = _pool.get(), min(threads * parts_each, count)
     if pool is None or threads <= 1 or parts <= 1:
         function(0, count)
         return

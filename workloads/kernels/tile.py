@@ -1,8 +1,9 @@
 """The innermost tile of every integer product, written in LLVM's language because no compiler finds it by itself.
 
 A tile multiplies a few rows of activations by one panel of packed weights and keeps all sums in registers. The weights'
-element type chooses the arithmetic: int8 weights go with uint8 activations in fours (``vpdpbusd``), int16 weights with
-int16 activations in pairs (``vpmaddwd``), and int32 words, two int16 each, are crossed with activations of nine bits:
+element type chooses the arithmetic: int8 weights go with uint8 activations in fours (``vpdpbusd``); so do bytes stored
+as uint8, of which no two neighbours can sum up to more than 16 bits (``vpmaddubsw``); int16 weights go with int16
+activations in pairs (``vpmaddwd``); and int32 words, two int16 each, are crossed with activations of nine bits:
 
     x0 w0 + x1 w1 = (x0 + w1) (x1 + w0) - x0 x1 - w0 w1
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 GROUP_BYTES = 4  # activations are broadcast as 32-bit groups: two int16 or four uint8
-FOURS, PAIRS, CROSSED = 1, 2, 4  # kinds of weights: the bytes of their elements
+FOURS, BOUNDED, PAIRS, CROSSED = "int8", "uint8", "int16", "int32"  # kinds of weights, by the type they are stored as
 
 
 class Shape(NamedTuple):
@@ -39,37 +40,52 @@ class Shape(NamedTuple):
     vectors: int
 
 
-def tile_shape(features: frozenset[str], kind: int) -> Shape:
+def in_bytes(kind: str) -> bool:
+    """Whether weights and activations are bytes, four to a group."""
+    return kind in (FOURS, BOUNDED)
+
+
+def tile_shape(features: frozenset[str], kind: str) -> Shape:
     """Return the width of a tile for one kind of weights."""
     wide = "avx512vnni" in features if kind == FOURS else "avx512bw" in features
     return Shape(16, 4) if wide else Shape(8, 2)
 
 
-def tile_rows(kind: int) -> int:
+def tile_rows(kind: str) -> int:
     """Return the rows of a tile: as many as leave registers for the weights, and for the terms of crossed ones."""
     return 4 if kind == CROSSED else 5
 
 
-def group_bytes(kind: int) -> int:
+def group_bytes(kind: str) -> int:
     """Return the bytes of activations in one step: crossed weights take four int16 at once."""
     return 2 * GROUP_BYTES if kind == CROSSED else GROUP_BYTES
 
 
-def dot(builder: ir.IRBuilder, features: frozenset[str], weight_bytes: int, operands: tuple[Any, Any, Any]) -> Any:
+def dot(builder: ir.IRBuilder, features: frozenset[str], kind: str, operands: tuple[Any, Any, Any]) -> Any:
     """Emit sums + the products of one 32-bit group per lane."""
     sums, values, weights = operands
     vector = sums.type
     lanes = vector.count
-    if weight_bytes == 1 and features & {"avx512vnni", "avxvnni"}:
+    if kind == FOURS and features & {"avx512vnni", "avxvnni"}:
         # The operand types of LLVM 15 (numba 0.61); later versions upgrade the call.
         name = f"llvm.x86.avx512.vpdpbusd.{32 * lanes}"
         return builder.call(declare(builder, name, vector, [vector] * 3), [sums, values, weights])
-    if weight_bytes == 2 and features & {"avx512bw", "avx2"}:
+    if kind != FOURS and features & {"avx512bw", "avx2"}:
         halves = ir.VectorType(I16, 2 * lanes)
-        name = "llvm.x86.avx512.pmaddw.d.512" if lanes == 16 else "llvm.x86.avx2.pmadd.wd"
         pair = [builder.bitcast(operand, halves) for operand in (values, weights)]
+        if kind == BOUNDED:
+            bytes_, name = ir.VectorType(I8, 4 * lanes), _either(lanes, "pmaddubs.w", "pmadd.ub.sw")
+            fours = [builder.bitcast(operand, bytes_) for operand in (values, weights)]
+            products = builder.call(declare(builder, name, halves, [bytes_] * 2), fours)
+            pair = [products, ir.Constant(halves, [1] * halves.count)]
+        name = _either(lanes, "pmaddw.d", "pmadd.wd")
         return builder.add(sums, builder.call(declare(builder, name, vector, [halves] * 2), pair))
-    return _plain_dot(builder, weight_bytes, operands)
+    return _plain_dot(builder, 1 if in_bytes(kind) else 2, operands)
+
+
+def _either(lanes: int, wide: str, narrow: str) -> str:
+    """Return the name of an intrinsic on vectors of 512 or 256 bits."""
+    return f"llvm.x86.avx512.{wide}.512" if lanes == 16 else f"llvm.x86.avx2.{narrow}"
 
 
 def signed_dot(builder: ir.IRBuilder, features: frozenset[str], operands: tuple[Any, Any, Any]) -> Any:
@@ -111,7 +127,7 @@ def _plain_dot(
     return sums
 
 
-def emit_tile(builder: ir.IRBuilder, features: frozenset[str], kind: int, vectors: int, arguments: list[Any]) -> None:
+def emit_tile(builder: ir.IRBuilder, features: frozenset[str], kind: str, vectors: int, arguments: list[Any]) -> None:
     """Emit one tile; ``arguments`` are those of ``multiply_tile`` with the panel's address first."""
     weights_at, row_table, first_table, segment_table, segments, steps, sums_at, pitch = arguments
     lanes, rows, parts = tile_shape(features, kind).lanes, tile_rows(kind), group_bytes(kind) // GROUP_BYTES
@@ -257,7 +273,7 @@ def multiply_tile(
     sums, pitch
         Address of the result and distance of its rows. [B]
     """
-    kind = weights.dtype.bitwidth // 8
+    kind = str(weights.dtype)
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         features = processor_features(context)

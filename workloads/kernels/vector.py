@@ -9,10 +9,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from workloads.kernels.finish import LANES, finish_row
+from workloads.kernels.finish import finish_line
 from workloads.kernels.jit import kernel
 from workloads.kernels.llvm import I32, I64, count_up, load, processor_features, splat, store
-from workloads.kernels.tile import GROUP_BYTES, dot, signed_dot, tile_shape
+from workloads.kernels.tile import FOURS, GROUP_BYTES, dot, signed_dot, tile_shape
 
 if TYPE_CHECKING:
     from workloads.kernels.finish import Channels, Finish
@@ -23,7 +23,7 @@ VECTORS = 8  # of sums in registers: enough to hide the latency of a product
 
 def panel_columns(features: frozenset[str]) -> int:
     """Return the columns of one panel."""
-    return tile_shape(features, 1).lanes * VECTORS
+    return tile_shape(features, FOURS).lanes * VECTORS
 
 
 @intrinsic  # type: ignore[untyped-decorator] # numba has no types
@@ -43,7 +43,7 @@ def multiply_panel(typing_context: Any, values: Any, weights: Any, steps: Any, s
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         features = processor_features(context)
-        lanes = tile_shape(features, 1).lanes
+        lanes = tile_shape(features, FOURS).lanes
         vector = ir.VectorType(I32, lanes)
         row = builder.ptrtoint(context.make_array(signature.args[0])(context, builder, arguments[0]).data, I64)
         weights_at, groups, sums_at = arguments[1:]
@@ -56,7 +56,7 @@ def multiply_panel(typing_context: Any, values: Any, weights: Any, steps: Any, s
             for part, held in enumerate(carried):
                 packed = load(builder, vector, builder.add(panel, ir.Constant(I64, 4 * lanes * part)))
                 operands = (held, group, packed)
-                product = signed_dot(builder, features, operands) if signed else dot(builder, features, 1, operands)
+                product = signed_dot(builder, features, operands) if signed else dot(builder, features, FOURS, operands)
                 following.append(product)
             return following
 
@@ -105,7 +105,4 @@ def multiply_vector(
     for panel in range(work[0], work[1]):
         first = panel * columns
         multiply_panel(values, weights.ctypes.data + first * values.size, steps, sums.ctypes.data)
-        finish_row(sums.ctypes.data, columns // LANES, channels, first, finish)
-        line = out[first : first + columns]
-        for column in range(line.size):
-            line[column] = sums[column]
+        finish_line(sums.ctypes.data, channels, first, finish, out[first : first + columns])
