@@ -181,12 +181,22 @@ def tflite_writer() -> type[TfliteWriter]:
 
 @pytest.fixture(scope="session")
 def codegen_cases() -> Any:
-    """Random layers and the checker shared by the tests of all code generators (``codegen_cases.py`` beside this)."""
-    path = Path(__file__).with_name("codegen_cases.py")
-    spec = importlib.util.spec_from_file_location("codegen_cases", path)
+    """Random layers and the checker shared by the tests of all code generators."""
+    return _beside("codegen_cases")
+
+
+@pytest.fixture(scope="session")
+def c_toolchains() -> Any:
+    """Compilers that take Programs as C, and the comparison with the executor."""
+    return _beside("c_toolchains")
+
+
+def _beside(name: str) -> Any:
+    """Import a module that lies beside this one."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["codegen_cases"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module

@@ -1,0 +1,93 @@
+"""Generated kernels as C, compiled by public compilers and run: every byte equals what the executor leaves."""
+
+import numpy as np
+import pytest
+
+from workloads.codegen import generate, pack
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec
+from workloads.isa import load_isa
+from workloads.operands import Operands
+
+SPECS = (
+    ConvSpec(1, 6, 5, 3, 6, 5, 9, (3, 3), padding=(1, 1)),
+    ConvSpec(2, 7, 9, 20, 3, 4, 37, (3, 2), (2, 2), (0, 0), (1, 2)),
+    ConvSpec(1, 5, 5, 12, 5, 5, 10, (3, 3), padding=(1, 1), groups=2),
+    ConvSpec(1, 4, 7, 33, 4, 7, 70, (1, 1)),
+    ConvSpec(1, 8, 9, 21, 8, 9, 21, (3, 3), padding=(1, 1), depthwise=True),
+    ConvSpec(1, 7, 7, 6, 3, 3, 12, (3, 3), (2, 2), depthwise=True),
+    MatrixSpec(1, 77, 10),
+    MatrixSpec(5, 130, 67),
+    PoolSpec("max", 1, 7, 7, 43, 3, 3, (3, 3), (2, 2)),
+    PoolSpec("max", 1, 6, 6, 5, 3, 3, (3, 3), (2, 2), (1, 1), rescale=True),
+    PoolSpec("average", 1, 6, 6, 19, 3, 3, (3, 3), (2, 2), (1, 1)),
+    PoolSpec("average", 2, 5, 5, 7, 3, 3, (2, 2), (2, 2), (1, 1), count_padding=True, rescale=True),
+    PoolSpec("average", 1, 5, 6, 40, 1, 1, (5, 6), (1, 1), mean=True),
+    ElementwiseSpec("add", 1010, 101),
+    ElementwiseSpec("mul", 333, 111),
+    ElementwiseSpec("requantize", 271, 271),
+    ElementwiseSpec("clamp", 271, 271),
+    CopySpec(1003, 59),
+)
+
+
+def job(toolchains, spec, isa, seed):
+    """Return the Program of a layer with random weights, scales and inputs."""
+    random = np.random.default_rng(seed)
+    program = generate(spec, isa)
+    given = {
+        buffer.name: random.integers(-128, 128, buffer.bytes).astype(np.int8)
+        for buffer in program.buffers
+        if buffer.role == "input"
+    }
+    return toolchains.Job(program, given | pack(program, spec, operands_of(spec, random)))
+
+
+def operands_of(spec, random):
+    """Draw constants; scales reach above 1, so that left shifts occur."""
+    low = int(random.integers(-128, 0))
+    same = isinstance(spec, PoolSpec) and not spec.rescale and not spec.mean
+    same |= isinstance(spec, ElementwiseSpec) and spec.kind == "clamp"
+    scales, zeros = 2.0 ** random.uniform(-8, 1, 2), random.integers(-128, 128, 3).tolist()
+    scales = tuple(float(np.float32(scale)) for scale in scales)
+    drawn = {
+        "input_scales": scales, "input_zero_points": tuple(zeros[:2]), "low": low,
+        "high": int(random.integers(low, 128)), "output_scale": scales[0] if same else 2.0 ** random.uniform(-6, 1),
+        "output_zero_point": zeros[0] if same else zeros[2],
+    }  # fmt: skip
+    if not isinstance(spec, ConvSpec | MatrixSpec):
+        one = not isinstance(spec, ElementwiseSpec) or spec.kind in ("requantize", "clamp")
+        kept = 1 if one else 2
+        drawn |= {"input_scales": scales[:kept], "input_zero_points": tuple(zeros[:kept])}
+        return Operands(weight_scales=np.empty(0), **drawn)
+    columns = spec.channels_out if isinstance(spec, ConvSpec) else spec.columns
+    shape = (
+        (columns, spec.depth) if isinstance(spec, MatrixSpec) else (columns, *spec.kernel, spec.channels // spec.groups)
+    )
+    if isinstance(spec, ConvSpec) and spec.depthwise:
+        shape = (1, *spec.kernel, columns)
+    drawn |= {"input_scales": scales[:1], "input_zero_points": tuple(zeros[:1])}
+    return Operands(
+        weights=random.integers(-128, 128, shape).astype(np.int8),
+        bias=random.integers(-30000, 30000, columns, np.int32),
+        weight_scales=2.0 ** random.uniform(-10, 1, columns),
+        **drawn | {"output_scale": 2.0 ** random.uniform(-6, 6)},
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "host thumb2-dsp", "host rv64gc", "host avx2", "host avx512-vnni", "simde avx512-vnni", "arm thumb2-dsp",
+        "riscv rv64gc",
+    ],
+)  # fmt: skip
+def test_compiled_kernels_leave_the_bytes_of_the_executor(name, c_toolchains, tmp_path):
+    isa = load_isa(c_toolchains.toolchain(name).isa)
+    c_toolchains.compare(name, [job(c_toolchains, spec, isa, seed) for seed, spec in enumerate(SPECS)], tmp_path)
+
+
+@pytest.mark.parametrize("vlen", [128, 256, 512])
+def test_compiled_vector_kernels_leave_the_bytes_of_the_executor(vlen, c_toolchains, tmp_path):
+    isa = load_isa("rvv", vlen=vlen)
+    jobs = [job(c_toolchains, spec, isa, seed) for seed, spec in enumerate(SPECS)]
+    c_toolchains.compare(f"clang rvv {vlen}", jobs, tmp_path)
