@@ -90,7 +90,7 @@ def test_the_text_shows_steps_case_and_how_to_replay(presage: Any) -> None:
         (("my_planted_kernels:raising", "--op", "conv2d"), "raised KeyError"),
         (("my_planted_kernels:wrong_shape", "--op", "conv2d"), "expected int8"),
         (("my_planted_kernels:wrong_type", "--op", "conv2d"), "returned int32"),
-        (("my_planted_kernels:conv", "--op", "add", "--profile", "cmsis-nn-s16"), "16-bit"),
+        (("my_planted_kernels:conv", "--op", "matmul", "--profile", "cmsis-nn-s16"), "16-bit"),
         (("my_planted_kernels:conv",), "no --op"),
         (("--op", "conv2d"), "no kernel given"),
         (("--library", "none.so", "--symbol", "f", "--op", "conv2d"), "is no file"),

@@ -95,3 +95,35 @@ def wrong_type(output_shape):
 
 def fussy(x, **rest):
     raise NotImplementedError("nothing is supported")
+
+
+def add16(
+    a, b, left_shift, a_multiplier, a_shift, b_multiplier, b_shift, output_multiplier, output_shift, low, high, dtype,
+    lost_bits=0,
+):  # fmt: skip
+    """A 16-bit sum as TFLite's integers say; zero points of 16 bits are 0."""
+    terms = [
+        double_rounding(x.astype(np.int64) << left_shift, np.int64(multiplier), np.int64(shift))
+        for x, multiplier, shift in ((a, a_multiplier, a_shift), (b, b_multiplier, b_shift))
+    ]
+    total = (terms[0] + terms[1]) >> lost_bits << lost_bits
+    return np.clip(double_rounding(total, np.int64(output_multiplier), np.int64(output_shift)), low, high).astype(dtype)
+
+
+def mul16(a, b, multipliers, shifts, low, high, dtype):
+    product = a.astype(np.int64) * b
+    return np.clip(double_rounding(product, multipliers.astype(np.int64)[0], shifts[0]), low, high).astype(dtype)
+
+
+def average16(x, window, stride, padding, output_shape, low, high, dtype):
+    """The mean over what lies inside the image, ties away from zero."""
+    top, left, bottom, right = padding
+    image = np.pad(x.astype(np.int64), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    inside = np.pad(np.ones_like(x, np.int64), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    result = np.empty(output_shape, np.int64)
+    for row, column in np.ndindex(*output_shape[1:3]):
+        y, at = row * stride[0], column * stride[1]
+        taps = (slice(None), slice(y, y + window[0]), slice(at, at + window[1]))
+        total, count = image[taps].sum(axis=(1, 2)), inside[taps].sum(axis=(1, 2))
+        result[:, row, column] = np.sign(total) * ((np.abs(total) + count // 2) // count)
+    return np.clip(result, low, high).astype(dtype)

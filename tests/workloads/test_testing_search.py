@@ -31,7 +31,7 @@ from workloads.testing import (
     widths_of,
 )
 from workloads.testing.calling import NAMES, arguments, output_shape
-from workloads.testing.case import OPS, requantized
+from workloads.testing.case import OPS, WIDE_OPS, requantized
 from workloads.testing.sums import accumulators, has_terms, held
 
 EXAMPLES = 200
@@ -139,7 +139,7 @@ def test_random_layers_are_valid_and_the_oracle_agrees(op: str, data: Any) -> No
         np.testing.assert_array_equal(result, oracle)
 
 
-@pytest.mark.parametrize("op", ["conv2d", "depthwise_conv2d", "fully_connected", "requantize"])
+@pytest.mark.parametrize("op", WIDE_OPS)
 def test_sixteen_bit_layers_have_zero_points_of_zero_and_wide_sums(op: str) -> None:
     overflowing = 0
     for case in extremes(op, INT16):
@@ -149,7 +149,19 @@ def test_sixteen_bit_layers_have_zero_points_of_zero_and_wide_sums(op: str) -> N
         assert result.dtype == np.int16
         if has_terms(case):
             overflowing += int(np.abs(accumulators(case)).max(initial=0) >= 2**31)
-    assert overflowing or op in ("requantize", "depthwise_conv2d")
+    assert overflowing or op not in ("conv2d", "fully_connected")
+
+
+@pytest.mark.parametrize(("op", "kernel"), [("add", "add16"), ("mul", "mul16"), ("average_pool2d", "average16")])
+def test_sixteen_bit_sums_products_and_means_follow_their_definitions(op: str, kernel: str) -> None:
+    finding = search(python_kernel(getattr(KERNELS, kernel), op), op, "cmsis-nn-s16", examples=120)
+    assert finding.difference is None
+    assert finding.examples >= 100
+
+
+def test_a_bit_lost_in_a_sixteen_bit_sum_is_found() -> None:
+    finding = search(python_kernel(partial(KERNELS.add16, lost_bits=12), "add"), "add", "cmsis-nn-s16", examples=200)
+    assert finding.difference is not None
 
 
 def test_the_large_sixteen_bit_result_saturates() -> None:

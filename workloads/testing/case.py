@@ -32,7 +32,7 @@ OPS: Mapping[str, type] = {
     "add": Add, "mul": Mul, "average_pool2d": Pool2d, "max_pool2d": Pool2d, "softmax": Softmax, "requantize": Quantize,
 }  # fmt: skip
 PRODUCTS = frozenset({"conv2d", "depthwise_conv2d", "fully_connected", "matmul"})
-WIDE_OPS = frozenset({"conv2d", "depthwise_conv2d", "fully_connected", "requantize"})  # with 16-bit activations
+WIDE_OPS = tuple(op for op in OPS if op not in ("matmul", "softmax"))  # with 16-bit activations
 CASE_SCHEMA = 1
 STORED = (  # constants that a saved case holds besides the stated factors
     "input_scales", "input_zero_points", "output_scale", "output_zero_point", "low", "high", "weights",

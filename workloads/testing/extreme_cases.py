@@ -36,12 +36,12 @@ def extremes(op: str, widths: Widths = INT8) -> list[Case]:
         case "matmul":
             return list(_matmuls())
         case "add" | "mul":
-            return list(_elementwise(op))
+            return list(_elementwise(op, widths))
         case "softmax":
             return list(_softmaxes())
         case "requantize":
             return list(_requantizations(widths))
-    return list(_pools(op))
+    return list(_pools(op, widths))
 
 
 def _products(op: str, widths: Widths) -> Iterator[Case]:
@@ -114,28 +114,35 @@ def _matmuls() -> Iterator[Case]:
         yield _binary("matmul", fill((3, 7), "int8", "near", 1), fill((7, 5), "int8", "near", 2), (0, 0), scale)
 
 
-def _elementwise(op: str) -> Iterator[Case]:
-    every = np.arange(-128, 128, dtype=np.int8)
-    for points in product((-128, 0, 127), (-128, 0, 127)):
-        yield _binary(op, every, every[::-1].copy(), points, 0.5 if op == "add" else 2.0**-8)
-    for scale in (2.0**-8, 0.5, 1.0, 2.0):
-        yield _binary(op, every, np.full(256, -128, np.int8), (0, 0), scale)
-        yield _binary(op, every, np.ones(256, np.int8), (0, 0), scale)
+def _elementwise(op: str, widths: Widths) -> Iterator[Case]:
+    low, high = limits(widths.dtype)
+    every = np.linspace(low, high, 256).astype(widths.dtype)  # all of int8
+    ends = (low, 0, high) if widths.dtype == "int8" else (0,)
+    for points in product(ends, ends):
+        yield _binary(op, every, every[::-1].copy(), points, 0.5 if op == "add" else -1.0 / low / 2)
+    # A product of 16 bits shifted left would leave 32 bits: what it wraps to is not defined everywhere.
+    larger = (1.0, 2.0) if op == "add" or widths.dtype == "int8" else ()
+    for scale in (-1.0 / low / 2, 0.5, *larger):
+        yield _binary(op, every, np.full(256, low, widths.dtype), (0, 0), scale)
+        yield _binary(op, every, np.ones(256, widths.dtype), (0, 0), scale)
     yield _binary(op, every[:0], every[:0], (0, 0), 1.0)
 
 
 def _binary(op: str, a: Array, b: Array, points: tuple[int, int], scale: float) -> Case:
-    operands = Operands((scale, 1.0), points, 1.0, 0, -128, 127, weight_scales=np.empty(0))
+    bounds = limits(a.dtype.name)
+    operands = Operands((scale, 1.0), points, 1.0, 0, *bounds, weight_scales=np.empty(0), dtype=a.dtype.name)
     operators: dict[str, Operator] = {"matmul": MatMul(), "add": Add(), "mul": Mul()}
     return Case(op, operators[op], operands, (np.ascontiguousarray(a), np.ascontiguousarray(b)))
 
 
-def _pools(op: str) -> Iterator[Case]:
-    kind = op.removesuffix("_pool2d")
+def _pools(op: str, widths: Widths) -> Iterator[Case]:
+    kind, dtype = op.removesuffix("_pool2d"), widths.dtype
+    low, high = limits(dtype)
     shapes = (((3, 3), (1, 1, 1, 1)), ((2, 2), (0, 0, 1, 1)), ((1, 1), (0, 0, 0, 0)))
-    for (window, padding), zero_point, name in product(shapes, (-128, 127), ("lowest", "highest", "uniform")):
-        operands = Operands((1.0,), (zero_point,), 1.0, zero_point, -128, 127, weight_scales=np.empty(0))
-        yield Case(op, Pool2d(kind, window, (1, 1), padding), operands, (fill((1, 3, 5, 17), "int8", name, 3),))
+    ends = (low, high) if dtype == "int8" else (0,)
+    for (window, padding), zero_point, name in product(shapes, ends, ("lowest", "highest", "uniform")):
+        operands = Operands((1.0,), (zero_point,), 1.0, zero_point, low, high, weight_scales=np.empty(0), dtype=dtype)
+        yield Case(op, Pool2d(kind, window, (1, 1), padding), operands, (fill((1, 3, 5, 17), dtype, name, 3),))
 
 
 def _softmaxes() -> Iterator[Case]:

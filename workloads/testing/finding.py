@@ -12,7 +12,7 @@ import numpy as np
 from workloads.arithmetic import PROFILES
 from workloads.errors import InputError, did_you_mean
 from workloads.testing.calling import KernelError, UnsupportedError, output_shape
-from workloads.testing.case import Case, Widths, check_op, expected, widths_of
+from workloads.testing.case import WIDE_OPS, Case, Widths, check_op, expected, widths_of
 from workloads.testing.diagnosis import Diagnosis, diagnose
 from workloads.testing.shrinking import reduce
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 MAX_WITNESS_SIZE = 4096  # elements of an input
 WITNESSES = 12  # cases kept to confirm what a difference is due to
-WIDE_OPS = ("conv2d", "depthwise_conv2d", "fully_connected", "requantize")
 
 
 @dataclass(frozen=True, eq=False)

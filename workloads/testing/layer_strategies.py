@@ -47,8 +47,10 @@ def layers(op: str, widths: Widths = INT8) -> st.SearchStrategy[Case]:
         "conv2d": lambda: convolutions(widths),
         "depthwise_conv2d": lambda: depthwise(widths),
         "fully_connected": lambda: fully_connected(widths),
-        "matmul": matmuls, "add": lambda: sums_or_products("add"), "mul": lambda: sums_or_products("mul"),
-        "average_pool2d": lambda: pools("average"), "max_pool2d": lambda: pools("max"), "softmax": softmaxes,
+        "matmul": matmuls,
+        "add": lambda: sums_or_products("add", widths), "mul": lambda: sums_or_products("mul", widths),
+        "average_pool2d": lambda: pools("average", widths), "max_pool2d": lambda: pools("max", widths),
+        "softmax": softmaxes,
         "requantize": lambda: requantizations(widths),
     }  # fmt: skip
     return makers[check_op(op)]()
@@ -153,41 +155,45 @@ def matmuls(draw: st.DrawFn) -> Case:
 
 
 @st.composite
-def sums_or_products(draw: st.DrawFn, op: str) -> Case:
+def sums_or_products(draw: st.DrawFn, op: str, widths: Widths = INT8) -> Case:
     """Elementwise sums and products of equal or broadcast shapes."""
+    dtype = widths.dtype
     shape = draw(st.sampled_from(((1,), (3,), (17,), (2, 5), (1, 3, 3, 5))))
     second = draw(st.sampled_from((shape, shape, (1,) * (len(shape) - 1) + shape[-1:])))
-    points = (draw(zero_points()), draw(zero_points()))
-    a, b = draw(tensors(shape, "int8", points[0])), draw(tensors(second, "int8", points[1]))
+    points = (draw(zero_points(dtype)), draw(zero_points(dtype)))
+    a, b = draw(tensors(shape, dtype, points[0])), draw(tensors(second, dtype, points[1]))
     if op == "mul":
         natural = float(np.abs(a.astype(int) - points[0]).max() * np.abs(b.astype(int) - points[1]).max())
-        return Case(op, Mul(), draw(_one_factor(points, natural, natural)), (a, b))
+        return Case(op, Mul(), draw(_one_factor(points, natural, natural, dtype)), (a, b))
     ratios = st.sampled_from((1.0, 0.5, 0.25, 2.0, 0.7, 1.3, 3.0))
-    output_zero_point = draw(zero_points())
+    output_zero_point = draw(zero_points(dtype))
     operands = Operands(
-        (draw(ratios), draw(ratios)), points, draw(ratios), output_zero_point, *draw(clamps("int8", output_zero_point)),
-        weight_scales=np.empty(0),
+        (draw(ratios), draw(ratios)), points, draw(ratios), output_zero_point, *draw(clamps(dtype, output_zero_point)),
+        weight_scales=np.empty(0), dtype=dtype,
     )  # fmt: skip
     return Case(op, Add(), operands, (a, b))
 
 
 @st.composite
-def _one_factor(draw: st.DrawFn, points: tuple[int, int], natural: float, bound: float) -> Operands:
+def _one_factor(
+    draw: st.DrawFn, points: tuple[int, int], natural: float, bound: float, dtype: str = "int8"
+) -> Operands:
     """Draw constants with one factor for all outputs, carried by the first input's scale."""
-    output_zero_point = draw(zero_points())
-    factor = float(draw(channel_scales(1, natural, bound))[0])
-    bounds = draw(clamps("int8", output_zero_point))
-    return Operands((factor, 1.0), points, 1.0, output_zero_point, *bounds, weight_scales=np.empty(0))
+    output_zero_point = draw(zero_points(dtype))
+    factor = float(draw(channel_scales(1, natural / (256 if dtype == "int16" else 1), bound))[0])
+    bounds = draw(clamps(dtype, output_zero_point))
+    return Operands((factor, 1.0), points, 1.0, output_zero_point, *bounds, weight_scales=np.empty(0), dtype=dtype)
 
 
 @st.composite
-def pools(draw: st.DrawFn, kind: str) -> Case:
+def pools(draw: st.DrawFn, kind: str, widths: Widths = INT8) -> Case:
     """Pools that keep their input's quantisation; no window lies wholly in the padding."""
     attributes, window, image = draw(geometry(dilated=False))
-    zero_point = draw(zero_points())
-    x = draw(tensors((draw(st.integers(1, 2)), *image, draw(st.sampled_from((1, 3, 4, 17)))), "int8", zero_point))
-    bounds = draw(clamps("int8", zero_point))
-    operands = Operands((1.0,), (zero_point,), 1.0, zero_point, *bounds, weight_scales=np.empty(0))
+    dtype = widths.dtype
+    zero_point = draw(zero_points(dtype))
+    x = draw(tensors((draw(st.integers(1, 2)), *image, draw(st.sampled_from((1, 3, 4, 17)))), dtype, zero_point))
+    bounds = draw(clamps(dtype, zero_point))
+    operands = Operands((1.0,), (zero_point,), 1.0, zero_point, *bounds, weight_scales=np.empty(0), dtype=dtype)
     return Case(f"{kind}_pool2d", Pool2d(kind, window, **attributes), operands, (x,))
 
 
