@@ -280,6 +280,14 @@ def test_what_is_executed_equals_the_closed_form(data):
     assert execution.buffers["out"].astype(int).sum() % 256 == counts.stored_bytes.get("memory", 0) % 256
 
 
+def test_a_loop_that_moves_a_single_operand_moves_nothing_else():
+    isa = isa_of(take=Meaning("copy_block", "s8", ("s8",)))
+    last = Instruction("take", Address("y"), (Address("x", 0, (("i", 1),)),), shape=(1, 1, 1, 1))
+    program = Program("last", isa, (Buffer("x", 9, role="input"), Buffer("y", 1)), (Loop("i", 9, (last,)),))
+    for _ in range(50):  # what lies behind the table of moves differs from run to run
+        assert execute(program, {"x": np.arange(9, dtype=np.uint8)}).buffers["y"].tolist() == [8]
+
+
 def test_buffers_that_do_not_fit_are_all_named():
     program = Program("p", isa_of(), (Buffer("input", 4, role="input"), Buffer("weights", 8, role="weights")), ())
     with pytest.raises(ValueError, match="cannot run") as caught:

@@ -78,7 +78,7 @@ class Code:
         ends = rows[:, k.OPCODE] == k.END_LOOP
         rows[~ends, k.AT_D : k.AT_C + 1] += arena
         rows[ends, k.TARGET] = rows.ctypes.data + rows[ends, k.TARGET] * rows.strides[0]
-        addressed = np.ascontiguousarray(moves[:, 1:])
+        addressed = moves[:, 1:].copy()  # one row of a view counts as contiguous, with the strides of three columns
         addressed[:, 0] = rows.ctypes.data + moves[:, 0] * rows.strides[0] + moves[:, 1] * rows.itemsize
         for column in (k.FIRST_MOVE, k.LAST_MOVE):
             rows[ends, column] = addressed.ctypes.data + rows[ends, column] * addressed.strides[0]
