@@ -35,6 +35,8 @@ class Detail:
         Multiply-accumulates. [MAC]
     code_bytes
         Encoded size; None where the instruction set's encoding is not known. [B]
+    loaded_bytes, stored_bytes
+        Moved by the instructions executed, from and to the set's first space. [B]
     instructions
         Executed, by mnemonic.
     by_cause, by_resource
@@ -44,6 +46,8 @@ class Detail:
     program: str
     macs: int
     code_bytes: int | None
+    loaded_bytes: int
+    stored_bytes: int
     instructions: Amounts
     by_cause: Amounts
     by_resource: Amounts
@@ -164,10 +168,16 @@ def _cost(program: Program, cycles: CoreCost, device: Device, working: Working |
     found = traffic(program, device, _alone(program) if working is None else working)
     scratch = sum(buffer.bytes for buffer in program.buffers if _is_scratch(program, buffer.name))
     moved = [astuple(level) for level in found.levels]
-    executed, causes, resources = (
-        tuple(sorted(amounts.items())) for amounts in (count(program).instructions, cycles.by_cause, cycles.by_resource)
+    executed, space = count(program), program.isa.spaces[0]
+    amounts = (executed.instructions, cycles.by_cause, cycles.by_resource)
+    detail = Detail(
+        digest(program),
+        program.macs,
+        None,
+        executed.loaded_bytes.get(space, 0),
+        executed.stored_bytes.get(space, 0),
+        *(tuple(sorted(each.items())) for each in amounts),
     )
-    detail = Detail(digest(program), program.macs, None, executed, causes, resources)
     kernel = Kernel(cycles.cycles, cycles.bound, (), found.distinct_bytes, scratch, detail=detail)
     return json.dumps({**asdict(kernel), "moved": moved})
 

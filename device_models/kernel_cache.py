@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from device_models.device import Device
 
@@ -63,7 +63,27 @@ def source_hash() -> str:
     """Return a hash over the code generators, the instruction sets, the core models and their data."""
     ours = Path(__file__).parent
     theirs = ours.parent / "workloads"
-    files = [*ours.rglob("*.py"), *theirs.glob("*.py"), *theirs.glob("codegen/*.py"), *theirs.glob("isa/*")]
+    return _hashed([*ours.rglob("*.py"), *theirs.glob("*.py"), *theirs.glob("codegen/*.py"), *theirs.glob("isa/*")])
+
+
+@cache
+def generator_hash() -> str:
+    """Return a hash over what makes Programs: the code generators and the instruction sets."""
+    theirs = Path(__file__).parents[1] / "workloads"
+    return _hashed([theirs / "program.py", theirs / "options.py", *theirs.glob("codegen/*.py"), *theirs.glob("isa/*")])
+
+
+@cache
+def table_hash(device: Device) -> str:
+    """Return a hash over what turns Programs into cycles and joules: the core models, and the device's tables."""
+    tables = (fingerprint(device), device.clock, device.compute, device.power, device.overhead, device.operators)
+    models = _hashed([Path(__file__).with_name(f"{name}.py") for name in ("memory", "footprint", "energy", "estimate")])
+    cores = _hashed((Path(__file__).parent / "cores").glob("*.py"))
+    return hashlib.sha256(repr((tables, models, cores)).encode()).hexdigest()[:16]
+
+
+def _hashed(files: Iterable[Path]) -> str:
+    """Return a hash over the names and contents of files."""
     digest = hashlib.sha256()
     for path in sorted(path for path in files if path.is_file()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

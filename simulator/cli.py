@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.progress import Bar
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -245,6 +246,42 @@ def fuzz(
         raise typer.Exit(FAILED)
 
 
+class BenchFormat(StrEnum):
+    """How a bench is printed."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    JUNIT = "junit"
+
+
+@app.command()
+def bench(
+    suite: Annotated[str, typer.Argument(help="A suite file (TOML), or the name of a shipped one.")],
+    baseline: Annotated[Path | None, typer.Option(help="Default: SUITE.baseline.json beside the suite.")] = None,
+    accept: Annotated[bool, typer.Option("--accept", help="Make today's figures the baseline.")] = False,
+    fail_above: Annotated[str, typer.Option(help='Growth that fails: "0", "0.5 %" or "100 cycles".')] = "0",
+    gate: Annotated[str, typer.Option(help="Which figures may fail: cycles, energy, bytes, code.")] = (
+        "cycles,energy,bytes"
+    ),
+    timeline: Annotated[str | None, typer.Option(metavar="KERNEL", help="Draw the steady state of a kernel.")] = None,
+    brief: Annotated[bool, typer.Option("--brief", help="Totals and differences only.")] = False,
+    format: Annotated[BenchFormat, typer.Option("--format")] = BenchFormat.TEXT,  # noqa: A002 (the option's public name)
+) -> None:
+    """Price generated kernels on devices, and fail if one became worse than in the baseline."""
+    from simulator.bench.command import Request, answer
+
+    asked = Request(suite, baseline, accept, fail_above, gate, timeline, brief)
+    with _progress(Format.TEXT if format is BenchFormat.TEXT else Format.JSON) as progress:
+        found = answer(asked, progress)
+    if format is BenchFormat.TEXT:
+        found.show(_console())
+    else:
+        typer.echo(found.text(format.value), nl=False)
+    if found.failed:
+        raise typer.Exit(FAILED)
+
+
 @app.command()
 def devices(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="A device's name or file.")] = None,
@@ -311,34 +348,8 @@ def compare(
     typer.echo(side_by_side(store.read(first), store.read(second)))
 
 
-def _progress(format: Format) -> _Bar:  # noqa: A002 (the option's public name)
-    return _Bar(shown=format is Format.TEXT and sys.stderr.isatty())
-
-
-class _Bar:
-    """A progress bar on stderr that stays silent where nobody watches."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-
-    def __enter__(self) -> _Bar:
-        if self._shown:
-            from rich.console import Console
-            from rich.progress import Progress
-
-            self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._bar.start()
-            self._task = self._bar.add_task("", total=None)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            self._bar.stop()
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Show that ``done`` of ``total`` steps are finished and ``what`` comes next."""
-        if self._shown:
-            self._bar.update(self._task, completed=done, total=total, description=what)
+def _progress(format: Format) -> Bar:  # noqa: A002 (the option's public name)
+    return Bar(shown=format is Format.TEXT and sys.stderr.isatty())
 
 
 def _check_folder(folder: Path) -> None:

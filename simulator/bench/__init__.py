@@ -1,0 +1,1 @@
+"""Bench: what kernels cost on devices, and whether a change of a code generator made them worse."""

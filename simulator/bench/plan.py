@@ -1,0 +1,212 @@
+"""From a suite to its jobs: one kernel on one device each, not priced yet."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from device_models.costing import generated, layer_kernel, priced
+from device_models.estimate import prepared_for, working_set
+from simulator.bench import emitters
+from simulator.bench.naming import describe, printable
+from simulator.bench.shapes import OPERATORS
+from simulator.names import read_model
+from workloads.codegen import choices, generate
+from workloads.codegen.specs import specify
+from workloads.errors import InputError
+from workloads.graph import layer_macs
+from workloads.options import DEFAULT, Options
+from workloads.program_file import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from device_models.costing import Kernel
+    from device_models.memory import Working
+    from simulator.bench.suite import Entry, Suite, Target
+    from workloads.codegen.specs import Spec
+    from workloads.graph import Graph, Layer
+    from workloads.program import Program
+
+
+@dataclass(frozen=True)
+class Job:
+    """A kernel to price on a device.
+
+    Parameters
+    ----------
+    place
+        In the suite's file.
+    price
+        Returns the cost.
+    program
+        Returns the Program; None for a layer that has a rate instead.
+    macs
+        Of a layer without a Program. [MAC]
+    """
+
+    place: str
+    group: str
+    kernel: str
+    options: str
+    target: Target
+    price: Callable[[], Kernel]
+    program: Callable[[], Program] | None
+    layers: tuple[str, ...] = ()
+    op: str = ""
+    macs: int = 0
+
+
+def jobs(suite: Suite) -> list[Job]:
+    """Return the jobs of a suite, in its order.
+
+    Raises
+    ------
+    InputError
+        With every generator that fails and every saved Program that is wrong.
+    """
+    found: list[Job] = []
+    problems: list[str] = []
+    for entry in suite.entries:
+        try:
+            found += _jobs(entry, suite.folder)
+        except InputError as error:
+            problems += [f"{entry.place}: {error.path}: {problem}" for problem in error.problems]
+    if problems:
+        raise InputError(suite.path, problems)
+    return found
+
+
+def _jobs(entry: Entry, folder: Path) -> Iterator[Job]:
+    kernels = entry.kernels
+    if kernels.model:
+        return _model_jobs(entry, folder)
+    if kernels.program:
+        return _file_jobs(entry, folder)
+    return _operator_jobs(entry) if kernels.generator is None else _generator_jobs(entry)
+
+
+def program_job(program: Program, target: Target, group: str, kernel: str, options: str = "default") -> Job:
+    """Return the job of a Program that is at hand."""
+    found = replace(target, isa=program.isa.name)
+    return Job("", group, kernel, options, found, partial(priced, program, target.device), lambda: program)
+
+
+def specs(entry: Entry) -> list[Spec]:
+    """Return the specifications that an entry's operators and shapes stand for."""
+    found = []
+    for operator, shape in product(entry.kernels.operator, entry.kernels.shapes):
+        model, to_spec = OPERATORS[operator]
+        found.append(to_spec(model.model_validate(shape)))
+    return found
+
+
+def _operator_jobs(entry: Entry) -> Iterator[Job]:
+    for spec, target in product(specs(entry), entry.targets):
+        offered = choices(spec, target.device.core.isa(target.isa)) if entry.kernels.all_options else entry.options
+        for options in offered:
+            yield _spec_job(entry, "operators", spec, target, options, None)
+
+
+def _spec_job(entry: Entry, group: str, spec: Spec, target: Target, options: Options, working: Working | None) -> Job:
+    device, isa = target.device, target.isa
+    return Job(
+        entry.place, group, describe(spec), str(options), target,
+        partial(generated, spec, device, working, options, isa),
+        partial(generate, spec, device.core.isa(isa), options),
+    )  # fmt: skip
+
+
+def _model_jobs(entry: Entry, folder: Path) -> Iterator[Job]:
+    """Yield a job per distinct kernel of each network, with the layers that are that kernel."""
+    for name, options, target in product(entry.kernels.model, entry.options, entry.targets):
+        graph, working = _network(name, folder)
+        alike: defaultdict[Any, list[Layer]] = defaultdict(list)
+        for layer in graph.layers:
+            alike[_identity(graph, layer)].append(layer)
+        for (spec, kind), layers in alike.items():
+            if spec is None and kind is None:
+                continue  # moves nothing
+            job = _layer_job(entry, graph, working, spec, layers[0], target, options)
+            yield replace(
+                job, group=graph.name, options=str(options), layers=tuple(printable(layer.name) for layer in layers)
+            )
+
+
+def _network(name: str, folder: Path) -> tuple[Graph, Working]:
+    """Return a network as it is costed, and what it keeps in memory."""
+    return _made_ready(read_model(name, folder))
+
+
+@cache
+def _made_ready(graph: Graph) -> tuple[Graph, Working]:
+    ready = prepared_for(graph, "int8", 1)
+    return ready, working_set(ready)
+
+
+def _identity(graph: Graph, layer: Layer) -> tuple[Spec | None, str | None]:
+    """Return what makes layers the same kernel: the specification, or else operator and shapes; nothing for none."""
+    try:
+        return specify(graph, layer), None
+    except NotImplementedError:
+        shapes = ["x".join(map(str, graph[name].shape)) for name in (layer.inputs[0], layer.outputs[0])]
+        return None, f"{layer.op} {' > '.join(shapes)}"
+
+
+def _layer_job(
+    entry: Entry, graph: Graph, working: Working, spec: Spec | None, layer: Layer, target: Target, options: Options
+) -> Job:
+    """Return the job of a layer: generated where the set's generator has it, else by the device's rate."""
+    kernel = _identity(graph, layer)[1] if spec is None else describe(spec)
+
+    def rate() -> Kernel:
+        found = layer_kernel(graph, layer, target.device, working)
+        if found is None:
+            raise NotImplementedError(f"operator {layer.op!r} has no cost on {target.device.name}")
+        return found
+
+    rated = Job(entry.place, "", str(kernel), "", target, rate, None, op=layer.op, macs=layer_macs(graph, layer))
+    if spec is None:
+        return rated
+    offered = options == DEFAULT or options in choices(spec, target.device.core.isa(target.isa))
+    job = _spec_job(entry, "", spec, target, options if offered else DEFAULT, working)
+
+    def price() -> Kernel:
+        try:
+            return job.price()
+        except NotImplementedError:
+            return rate()
+
+    return replace(job, price=price, op=layer.op, macs=rated.macs)
+
+
+def _file_jobs(entry: Entry, folder: Path) -> Iterator[Job]:
+    for name in entry.kernels.program:
+        program = load(folder / name)
+        for target in _devices(entry):
+            yield replace(program_job(program, target, name, printable(program.name)), place=entry.place)
+
+
+def _generator_jobs(entry: Entry) -> Iterator[Job]:
+    """Yield a job per call of a user's generator; it is told specification, set and options if it asks for them."""
+    name = str(entry.kernels.generator)
+    function = emitters.find(name)
+    targets = entry.targets if emitters.asks_for(function, "isa") else _devices(entry)
+    wanted: list[Spec | None] = [*specs(entry)] or [None]
+    for arguments, spec, target, options in product(entry.kernels.arguments, wanted, targets, entry.options):
+        given = arguments if spec is None else {"spec": spec, **arguments}
+        chosen = {} if options == DEFAULT else {"options": options}
+        told = {"isa": target.device.core.isa(target.isa), "options": options}
+        program = emitters.emit(function, {**given, **chosen}, told)
+        words = [*([describe(spec)] if spec is not None else []), *(f"{key}={arguments[key]}" for key in arguments)]
+        kernel = printable(" ".join(words) or program.name)
+        yield replace(program_job(program, target, name, kernel, str(options)), place=entry.place)
+
+
+def _devices(entry: Entry) -> list[Target]:
+    """Return one target per device, for Programs that bring their own instruction set."""
+    return list({target.device.name: target for target in entry.targets}.values())
