@@ -33,6 +33,10 @@ class Options:
     buffers: int | None = None
     fuse: bool | None = None
 
+    def agrees(self, other: Options) -> bool:
+        """Whether another's choices are these, wherever these are made."""
+        return all(getattr(self, field.name) in (None, getattr(other, field.name)) for field in fields(self))
+
     def __str__(self) -> str:
         """Write what was chosen: "rows=4 columns=2", or "default"."""
         chosen = ((field.name, getattr(self, field.name)) for field in fields(self))

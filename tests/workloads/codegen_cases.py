@@ -14,6 +14,7 @@ from workloads.executor import execute
 from workloads.kernels import integer
 from workloads.operands import Operands
 from workloads.operators import Activation, Add, Clamp, Conv2d, DepthwiseConv2d, FullyConnected, Mean, Mul, Pool2d
+from workloads.options import DEFAULT, Options
 from workloads.program import count
 
 
@@ -35,9 +36,9 @@ class Case:
         return compute(*self.inputs, self.operands, self.operator, profile)
 
 
-def check(case: Case, isa: Any, profile: str | None = None) -> None:
+def check(case: Case, isa: Any, profile: str | None = None, options: Options = DEFAULT) -> None:
     """Generate, run, and compare values with the kernels and counts with the closed form."""
-    program = generate(case.spec, isa)
+    program = generate(case.spec, isa, options)
     names = ("input", "input2")
     buffers = {name: np.ascontiguousarray(x).reshape(-1) for name, x in zip(names, case.inputs, strict=False)}
     execution = execute(program, buffers | pack(program, case.spec, case.operands))

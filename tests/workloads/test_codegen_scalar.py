@@ -5,15 +5,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workloads.codegen import PROFILE_OF, generate, pack
+from workloads.codegen import PROFILE_OF, choices, generate, pack
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
 from workloads.executor import execute
 from workloads.isa import load_isa
 from workloads.operands import Operands
-from workloads.operators import FullyConnected
+from workloads.operators import Conv2d, FullyConnected
+from workloads.options import Options
 from workloads.program import Loop, count, walk
 
 SETS = ["thumb2-dsp", "rv64gc"]
+LAYER = ConvSpec(1, 12, 12, 64, 12, 12, 64, (3, 3), padding=(1, 1))
+DEPTHWISE = ConvSpec(1, 12, 12, 16, 12, 12, 16, (3, 3), padding=(1, 1), groups=16, depthwise=True)
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -77,6 +80,87 @@ def test_copies_move_every_byte(name, elements, run):
     execution = execute(program, {"input": x})
     assert np.array_equal(execution.buffers["output"].view(np.int8), x)
     assert execution.stored_bytes == {"memory": elements}
+
+
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_every_option_that_is_offered_gives_the_values_of_the_kernels(name, codegen_cases, data):
+    isa = load_isa(name)
+    layers = st.one_of(
+        codegen_cases.convolutions(depthwise=False, max_channels=20),
+        codegen_cases.convolutions(depthwise=True, max_channels=13, max_extent=12),
+        codegen_cases.products(),
+    )
+    case = data.draw(layers)
+    options = data.draw(st.sampled_from(choices(case.spec, isa)))
+    codegen_cases.check(case, isa, options=options)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_both_lowerings_unrolling_and_a_pass_of_its_own_are_offered(name):
+    offered = choices(LAYER, load_isa(name))
+    assert {options.lowering for options in offered} == {"direct", "im2col"}
+    assert {options.fuse for options in offered} == {True, False}
+    assert len({options.unroll for options in offered}) > 1
+    assert len({(options.rows, options.columns) for options in offered}) > 1
+    assert len(set(offered)) == len(offered) <= 6
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize(
+    "spec", [LAYER, DEPTHWISE, MatrixSpec(1, 40, 10), PoolSpec("max", 1, 4, 4, 4, 2, 2, (2, 2), (2, 2))]
+)
+def test_the_first_choice_is_the_sets_own(name, spec):
+    isa = load_isa(name)
+    own, first = generate(spec, isa), generate(spec, isa, choices(spec, isa)[0])
+    assert (first.body, first.buffers) == (own.body, own.buffers)
+
+
+def test_open_options_are_filled_in_from_the_first_choice_that_agrees():
+    isa = load_isa("thumb2-dsp")
+    gathered = next(options for options in choices(LAYER, isa) if options.lowering == "im2col")
+    assert generate(LAYER, isa, Options(lowering="im2col")) == generate(LAYER, isa, gathered)
+    with pytest.raises(ValueError, match=r"does not offer rows=3 for .*; it offers rows=2 columns=2"):
+        generate(LAYER, isa, Options(rows=3))
+
+
+# A tile's sums, one pixel's words, the weights of up to two channels, pointers to pixels and weights, and a counter.
+@pytest.mark.parametrize("spec", [LAYER, MatrixSpec(1, 64, 64), ConvSpec(1, 8, 8, 16, 8, 8, 16, (1, 1))])
+def test_the_inner_loops_of_thumb2_leave_registers_for_pointers_and_the_counter(spec):
+    isa = load_isa("thumb2-dsp")
+    for options in choices(spec, isa):
+        program = generate(spec, isa, options)
+        for variable in ("depth", "gather"):
+            inner = [i for i, loops in walk(program.body) if loops and loops[-1].variable == variable]
+            operands = [o for i in inner for o in (i.destination, *i.sources)]
+            registers = {operand for operand in operands if isinstance(operand, str)}
+            assert len(registers) <= 14 - 3  # r0-r12 and r14, less input and weight pointers and the counter
+
+
+def test_a_packed_sum_never_leaves_its_half():
+    """Two products of bytes share a multiplication: at the deepest window offered, all extremes still add up."""
+    isa, deep = load_isa("rv64gc"), (1 << 17) - 1
+    spec = ConvSpec(1, 1, 2, deep, 1, 2, 2, (1, 1))
+    assert any(options.lowering == "im2col" for options in choices(spec, isa))
+    too_deep = ConvSpec(1, 1, 2, deep + 1, 1, 2, 2, (1, 1))
+    assert not any(options.lowering == "im2col" for options in choices(too_deep, isa))
+
+
+@pytest.mark.parametrize(("x", "w"), [(-128, -128), (-128, 127), (127, -128), (127, 127)])
+@pytest.mark.parametrize("bias", [2**31 - 1, -(2**31), 0])
+def test_packed_sums_of_extremes_equal_the_kernels(codegen_cases, x, w, bias):
+    isa, depth = load_isa("rv64gc"), 3000
+    weights = np.stack([np.full(depth, w), np.full(depth, -w - 1)]).astype(np.int8).reshape(2, 1, 1, depth)
+    operands = Operands(
+        (1.0,), (0,), 1.0, 3, -128, 127, weights=weights, weight_scales=np.full(2, 2.0**-18),
+        bias=np.full(2, bias, np.int32),
+    )  # fmt: skip
+    inputs = np.stack([np.full(depth, x), np.full(depth, -x - 1), np.full(depth, x)]).astype(np.int8)
+    spec = ConvSpec(1, 1, 3, depth, 1, 3, 2, (1, 1))
+    case = codegen_cases.Case(spec, Conv2d(), operands, (inputs.reshape(1, 1, 3, depth),))
+    gathered = next(options for options in choices(spec, isa) if options.lowering == "im2col")
+    codegen_cases.check(case, isa, options=gathered)
 
 
 # CMSIS-NN's DSP matrix multiply: 16 MACs take 4 word loads, 8 SXTB16 and 8 SMLAD.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 PROFILE_OF = {
     "thumb2-dsp": "tflite-double",
+    "rv32im": "tflite-double",
     "rv64gc": "tflite-single",
     "rvv": "ruy",
     "avx2": "onnxruntime",
@@ -29,6 +30,8 @@ PROFILE_OF = {
 
 def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Return the Program that computes ``spec`` on ``isa``; it depends on shapes and options only, and is made once.
+
+    What ``options`` leave open is filled in from the first of ``choices`` that agrees with the rest.
 
     Raises
     ------
@@ -69,10 +72,11 @@ def _made(spec: Spec, isa: InstructionSet, options: Options) -> Program:
         made: Program = _module(isa.name).generate(spec, isa)
         return made
     offered = choices(spec, isa)
-    if options not in offered:
+    chosen = next((one for one in offered if options.agrees(one)), None)
+    if chosen is None:
         raise ValueError(f"{isa.name} does not offer {options} for {spec}; it offers {'; '.join(map(str, offered))}")
-    made = _module(isa.name).generate(spec, isa, options)
-    return replace(made, options=options)
+    made = _module(isa.name).generate(spec, isa, chosen)
+    return replace(made, options=chosen)
 
 
 def _module(name: str) -> Any:

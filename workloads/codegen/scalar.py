@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,15 @@ from workloads.codegen.common import Body, loop
 from workloads.program import Address, Instruction, Operand
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
+    from workloads.codegen.scalar_gather import Gather
+    from workloads.codegen.schedule import Tuning
     from workloads.isa import InstructionSet
     from workloads.tensor import Array
+
+Accumulators = tuple[tuple[str, ...], ...]  # by pixel and channel
+Multiply = Callable[[Accumulators, tuple[Address, ...], Address], Body]  # (accumulators, inputs, weights) -> statements
 
 # The parameters buffer begins with a header of little-endian words.
 FILL, ZERO_POINT, LOW, HIGH, FIRST_ZERO_POINT, SECOND_ZERO_POINT = 0, 8, 12, 16, 20, 24
@@ -51,6 +57,16 @@ class Scalar:
         Multiply-accumulate 4 deep, or 1 deep: (accumulators[pixel][channel], input addresses, weight address).
     pack_channel
         Bytes that ``load_parameters`` reads, from (multiplier, shift).
+    blocks
+        Further tiles that leave registers for pointers and the counter.
+    gather
+        How windows are gathered ahead of the products, where that can pay.
+    unpacked
+        Registers of sums taken from packed accumulators.
+    keeps_constants
+        There are registers enough to load the constants once.
+    tuning
+        How straight code is ordered; None leaves it as it was written.
     """
 
     isa: InstructionSet
@@ -68,9 +84,14 @@ class Scalar:
     load_parameters: Callable[[Address], Body]
     scale: Callable[[str], Body]
     bound: Callable[[str, str, str], Body]
-    step: Callable[[tuple[tuple[str, ...], ...], tuple[Address, ...], Address], Body]
-    single: Callable[[tuple[tuple[str, ...], ...], tuple[Address, ...], Address], Body]
+    step: Multiply
+    single: Multiply
     pack_channel: Callable[[int, int], bytes]
+    blocks: tuple[tuple[int, int], ...] = ()
+    gather: Gather | None = None
+    unpacked: tuple[str, ...] = ()
+    keeps_constants: bool = False
+    tuning: Tuning | None = None
 
     def emit(self, role: str, destination: str | Address, *sources: Operand) -> Instruction:
         """Return the instruction that plays a role."""

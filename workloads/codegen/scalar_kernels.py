@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workloads.codegen import scalar_conv, scalar_elementwise, scalar_pool
+from workloads.codegen import scalar_conv, scalar_elementwise, scalar_pack, scalar_plan, scalar_pool
+from workloads.codegen.schedule import arrange
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from workloads.codegen.scalar import Scalar
@@ -15,17 +18,34 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 
-def generate(spec: Spec, scalar: Scalar) -> Program:
-    """Return the Program of a kernel.
+def choices(spec: Spec, scalar: Scalar) -> tuple[Options, ...]:
+    """Return the options offered for a kernel, the set's own choice first."""
+    return scalar_plan.choices(spec, scalar) if isinstance(spec, ConvSpec | MatrixSpec) else (DEFAULT,)
+
+
+def generate(spec: Spec, scalar: Scalar, options: Options = DEFAULT) -> Program:
+    """Return the Program of a kernel, its straight code ordered for the set's cores.
 
     Raises
     ------
     NotImplementedError
         No kernel is generated for the specification; the message names it.
     """
+    return ordered(_generate(spec, scalar, options), scalar)
+
+
+def ordered(program: Program, scalar: Scalar) -> Program:
+    """Return a Program with its straight code ordered."""
+    if scalar.tuning is None:
+        return program
+    return replace(program, body=arrange(program.body, scalar.isa, scalar.tuning))
+
+
+def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
+    """Return the Program of a kernel as it is written."""
     match spec:
         case ConvSpec() | MatrixSpec():
-            return scalar_conv.generate(spec, scalar)
+            return scalar_conv.generate(spec, scalar, options)
         case PoolSpec():
             return scalar_pool.generate(spec, scalar)
         case ElementwiseSpec():
@@ -35,11 +55,11 @@ def generate(spec: Spec, scalar: Scalar) -> Program:
     raise NotImplementedError(f"{scalar.isa.name}: no kernel is generated for {type(spec).__name__}")
 
 
-def pack(spec: Spec, operands: Operands, scalar: Scalar) -> dict[str, Array]:
+def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFAULT) -> dict[str, Array]:
     """Return the constant buffers of a kernel."""
     match spec:
         case ConvSpec() | MatrixSpec():
-            return scalar_conv.pack(spec, operands, scalar)
+            return scalar_pack.pack(spec, operands, scalar, options)
         case PoolSpec():
             return scalar_pool.pack(spec, operands, scalar)
         case ElementwiseSpec():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
 from workloads.arithmetic import effective_scales, quantize_multipliers
 from workloads.codegen import scalar as shared
+from workloads.codegen import scalar_sums
 from workloads.codegen.common import Body, Image, fixed, loop, padded_copy
 from workloads.codegen.geometry import product
 from workloads.codegen.specs import ConvSpec
+from workloads.options import DEFAULT, Options
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
@@ -33,7 +36,13 @@ def takes(spec: Spec) -> TypeGuard[ConvSpec]:
     )
 
 
-def generate(spec: ConvSpec, scalar: Scalar) -> Program:
+def choices() -> tuple[Options, ...]:
+    """Return the options offered: requantisation with the sums, or in a pass of its own."""
+    own = Options(rows=1, columns=_BLOCK, lowering="direct", fuse=True)
+    return own, replace(own, fuse=False)
+
+
+def generate(spec: ConvSpec, scalar: Scalar, options: Options = DEFAULT) -> Program:
     """Return the Program of a depthwise convolution with one output per channel."""
     isa, space = scalar.isa, scalar.isa.spaces[0]
     image, padding, scratch = padded_copy(
@@ -42,12 +51,17 @@ def generate(spec: ConvSpec, scalar: Scalar) -> Program:
         lambda target, source, nbytes: shared.copy_run(scalar, target, source, nbytes),
     )  # fmt: skip
     blocks, rest = divmod(spec.channels, _BLOCK)
-    body = loop(isa, "block", blocks, _channels(spec, image, scalar, 0, _BLOCK))
+    fuse = options.fuse is not False
+    body = loop(isa, "block", blocks, _channels(spec, image, scalar, 0, _BLOCK, fuse=fuse))
     if rest:
-        body += fixed(_channels(spec, image, scalar, blocks * _BLOCK, rest), "block")
+        body += fixed(_channels(spec, image, scalar, blocks * _BLOCK, rest, fuse=fuse), "block")
     nest = loop(isa, "image", spec.batch, loop(isa, "row", spec.height_out, loop(isa, "column", spec.width_out, body)))
     pairs, taps = _pairs(spec), spec.kernel[0] * spec.kernel[1]
-    outputs = spec.batch * spec.height_out * spec.width_out * spec.channels
+    pixels = spec.batch * spec.height_out * spec.width_out
+    outputs = pixels * spec.channels
+    if not fuse:
+        nest += scalar_sums.requantize(pixels, spec.channels, scalar)
+        scratch += (scalar_sums.buffer(outputs, scalar),)
     buffers = (
         Buffer("input", spec.batch * spec.height * spec.width * spec.channels, space, "input"),
         Buffer("weights", blocks * pairs * 8 + rest * taps, space, "weights"),
@@ -65,16 +79,17 @@ def _pairs(spec: ConvSpec) -> int:
     return -(-spec.kernel[0] * spec.kernel[1] // 2)
 
 
-def _channels(spec: ConvSpec, image: Image, scalar: Scalar, first: int, channels: int) -> Body:
+def _channels(spec: ConvSpec, image: Image, scalar: Scalar, first: int, channels: int, *, fuse: bool) -> Body:
     """Compute one output pixel of some channels."""
     values = scalar.values[:channels]
     read = image.address(
         first, image=image.image_bytes, row=spec.stride[0] * image.row_bytes,
         column=spec.stride[1] * image.channels, block=_BLOCK,
     )  # fmt: skip
-    row = spec.width_out * spec.channels
-    write = Address(
-        "output", first, (("image", spec.height_out * row), ("row", row), ("column", spec.channels), ("block", _BLOCK))
+    row, size = spec.width_out * spec.channels, 1 if fuse else 4
+    moves = {"image": spec.height_out * row, "row": row, "column": spec.channels, "block": _BLOCK}
+    write = Address("output" if fuse else "sums", size * first).plus(
+        **{name: size * step for name, step in moves.items()}
     )
     weights = Address("weights", first * 2 * _pairs(spec), (("block", 8 * _pairs(spec)),))
     record = scalar.record(first, block=_BLOCK * scalar.record_bytes)
@@ -87,6 +102,8 @@ def _channels(spec: ConvSpec, image: Image, scalar: Scalar, first: int, channels
         Instruction("ldr", value, (record.plus(channel * scalar.record_bytes),)) for channel, value in enumerate(values)
     )
     body += _whole(values, read, weights, taps) if channels == _BLOCK else _rest(values, read, weights, taps)
+    if not fuse:
+        return body + tuple(scalar.emit("store_word", write.plus(4 * c), value) for c, value in enumerate(values))
     body += scalar.load_constants()
     for channel, value in enumerate(values):
         body += scalar.load_parameters(record.plus(channel * scalar.record_bytes + 8))

@@ -8,28 +8,53 @@ import numpy as np
 
 from workloads.codegen import scalar_kernels, thumb2_depthwise
 from workloads.codegen.scalar import Scalar
+from workloads.codegen.scalar_gather import Gather
+from workloads.codegen.schedule import Tuning
+from workloads.options import DEFAULT, Options
 from workloads.program import Address, Instruction
 
 if TYPE_CHECKING:
     from workloads.codegen.common import Body
+    from workloads.codegen.scalar import Accumulators
     from workloads.codegen.specs import Spec
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
     from workloads.program import Program
     from workloads.tensor import Array
 
+Pair = tuple[str, str]
+
 _VALUES = ("r0", "r1", "r2", "r3")
 _WEIGHTS = (("r4", "r5"), ("r6", "r7"))  # even and odd bytes of each channel
-_INPUT = ("r9", "r8")  # even and odd bytes; loaded into the odd ones' register
+_INPUT = ("r9", "r8")
 _MULTIPLIER, _LEFT, _RIGHT, _MASK = "r4", "r5", "r6", "r7"
 _WIDE, _WIDE_HIGH = "r8", "r9"  # a 64-bit pair
 _OPERATIONS = {
     "load_byte": "ldrsb", "load_word": "ldr", "store_byte": "strb", "immediate": "mov", "move": "mov", "add": "add",
     "subtract": "sub", "multiply": "mul", "divide": "sdiv", "xor": "eor", "shift_left": "lsl", "shift_right": "asr",
+    "store_word": "str",
 }  # fmt: skip
+_MULTIPLIES = ("mul", "mla", "smull", "smlal", "smlad")
+_DSP = ("sxtb", "sxtb16", "sxtb16.ror8", "pkhbt", "pkhtb", "ssat", "usat", "qadd", "clz")
+# Cortex-M7: two a cycle, DSP instructions in the older slot only; other cores of the family issue one.
+_TUNING = Tuning(
+    width=2,
+    unit=dict.fromkeys(_MULTIPLIES, "multiply") | dict.fromkeys(_DSP, "dsp") | {"str": "store", "strb": "store"},
+    latency={"ldr": (1, 2), "ldrsb": (2, 3), "sdiv": (7, 7)} | dict.fromkeys(_MULTIPLIES, (2, 1)),
+    early=frozenset((*_MULTIPLIES, "pkhbt", "pkhtb", "ssat", "usat")),
+    older=frozenset(_DSP),
+    glued=frozenset(("cmp", "it")),
+)
 
 
-def generate(spec: Spec, isa: InstructionSet) -> Program:
+def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
+    """Return the options offered for a specification, the set's own choice first."""
+    if thumb2_depthwise.takes(spec):
+        return thumb2_depthwise.choices()
+    return scalar_kernels.choices(spec, describe(isa))
+
+
+def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Return the Program of a kernel; its values follow the profile "tflite-double".
 
     Raises
@@ -37,16 +62,17 @@ def generate(spec: Spec, isa: InstructionSet) -> Program:
     NotImplementedError
         No kernel is generated for the specification.
     """
+    scalar = describe(isa)
     if thumb2_depthwise.takes(spec):
-        return thumb2_depthwise.generate(spec, describe(isa))
-    return scalar_kernels.generate(spec, describe(isa))
+        return scalar_kernels.ordered(thumb2_depthwise.generate(spec, scalar, options), scalar)
+    return scalar_kernels.generate(spec, scalar, options)
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
     """Return the constant buffers of a Program."""
     if thumb2_depthwise.takes(spec):
         return thumb2_depthwise.pack(spec, operands, describe(program.isa))
-    return scalar_kernels.pack(spec, operands, describe(program.isa))
+    return scalar_kernels.pack(spec, operands, describe(program.isa), program.options)
 
 
 def describe(isa: InstructionSet) -> Scalar:
@@ -55,7 +81,10 @@ def describe(isa: InstructionSet) -> Scalar:
         isa=isa, profile="tflite-double", op=_OPERATIONS, values=_VALUES, constants=("r10", "r11", "r12"), spare="r14",
         filler="r12", units=((4, 1, "ldr", "str"), (1, 1, "ldrsb", "strb")), tile=(2, 2), depthwise_tile=(4, 1),
         channel_bytes=16, sign_shift=31, load_parameters=_load_parameters, scale=_scale, bound=_bound, step=_step,
-        single=_single, pack_channel=_pack_channel,
+        single=_single, pack_channel=_pack_channel, blocks=((1, 4),), tuning=_TUNING, gather=Gather(
+            blocks=((2, 2),), together=1, element_bytes=2, align=4, limit=1 << 31, collect=_collect,
+            step=_gathered_step, single=_single,
+        ),
     )  # fmt: skip
 
 
@@ -102,9 +131,9 @@ def _bound(role: str, value: str, limit: str) -> Body:
     return (Instruction("cmp", None, (value, limit)), Instruction("it"), Instruction(move, value, (value, limit)))
 
 
-def _single(accumulators: tuple[tuple[str, ...], ...], inputs: tuple[Address, ...], weights: Address) -> Body:
+def _single(accumulators: Accumulators, inputs: tuple[Address, ...], weights: Address) -> Body:
     """Accumulate one product per pixel and channel; the weights of the channels are neighbours."""
-    registers = [pair[0] for pair in _WEIGHTS[: len(accumulators[0])]]
+    registers = [name for pair in _WEIGHTS for name in pair][: len(accumulators[0])]
     body: Body = tuple(
         Instruction("ldrsb", register, (weights.plus(channel),)) for channel, register in enumerate(registers)
     )
@@ -117,30 +146,69 @@ def _single(accumulators: tuple[tuple[str, ...], ...], inputs: tuple[Address, ..
     return body
 
 
-def _step(accumulators: tuple[tuple[str, ...], ...], inputs: tuple[Address, ...], weights: Address) -> Body:
+def _step(accumulators: Accumulators, inputs: tuple[Address, ...], weights: Address) -> Body:
     """Accumulate four products per pixel and channel; each channel has four neighbouring weights.
 
-    Loads stand ahead of their use, and the second channel's extensions between the first one's products: an in-order
-    core pairs them. The next pixel's word is loaded as soon as the odd bytes of this one are used.
+    With several pixels, the weights of up to two channels stay extended; with one pixel, its inputs do.
     """
-    pairs = _WEIGHTS[: len(accumulators[0])]
-    body: Body = tuple(Instruction("ldr", pair[0], (weights.plus(4 * channel),)) for channel, pair in enumerate(pairs))
-    body += (Instruction("ldr", _INPUT[1], (inputs[0],)), *_widen(pairs[0]))
-    late = [instruction for pair in pairs[1:] for instruction in _widen(pair)]
-    for pixel, row in enumerate(accumulators):
-        even, odd = _INPUT
-        body += (Instruction("sxtb16", even, (odd,)), Instruction("sxtb16.ror8", odd, (odd,)))
-        for half in (1, 0):
-            for channel, (total, pair) in enumerate(zip(row, pairs, strict=True)):
-                body += (Instruction("smlad", total, (_INPUT[half], pair[half], total)),)
-                if late and channel == 0:
-                    body += (late.pop(0),)
-            if half and pixel + 1 < len(inputs):
-                body += (Instruction("ldr", odd, (inputs[pixel + 1],)),)
+    channels = len(accumulators[0])
+    if len(inputs) == 1 and channels > len(_WEIGHTS):
+        body = _loaded(_INPUT, inputs[0])
+        for channel, total in enumerate(accumulators[0]):
+            pair = _WEIGHTS[channel % len(_WEIGHTS)]
+            body += (*_loaded(pair, weights.plus(4 * channel)), *_products((total,), (pair,), _INPUT))
+        return body
+    pairs = _WEIGHTS[:channels]
+    body = tuple(instruction for c, pair in enumerate(pairs) for instruction in _loaded(pair, weights.plus(4 * c)))
+    for number, (row, address) in enumerate(zip(accumulators, inputs, strict=True)):
+        held = (_INPUT[0], (_INPUT[1], "r14")[number % 2])
+        body += (*_loaded(held, address), *_products(row, pairs, held))
     return body
 
 
-def _widen(pair: tuple[str, str]) -> Body:
-    """Extend the odd and the even bytes of a word to halfwords; the even ones take its register."""
+def _loaded(pair: Pair, address: Address) -> Body:
+    """Load four bytes and extend the even and the odd ones to halfwords."""
     even, odd = pair
-    return Instruction("sxtb16.ror8", odd, (even,)), Instruction("sxtb16", even, (even,))
+    return (
+        Instruction("ldr", odd, (address,)),
+        Instruction("sxtb16", even, (odd,)),
+        Instruction("sxtb16.ror8", odd, (odd,)),
+    )
+
+
+def _products(row: tuple[str, ...], pairs: tuple[Pair, ...], held: Pair) -> Body:
+    """Accumulate the odd, then the even bytes of one pixel with every channel's weights."""
+    return tuple(
+        Instruction("smlad", total, (held[half], pair[half], total))
+        for half in (0, 1)
+        for total, pair in zip(row, pairs, strict=True)
+    )
+
+
+def _gathered_step(accumulators: Accumulators, inputs: tuple[Address, ...], weights: Address) -> Body:
+    """Accumulate four products per pixel and channel; inputs are halfwords already, the even ones first."""
+    pairs = _WEIGHTS[: len(accumulators[0])]
+    body = tuple(instruction for c, pair in enumerate(pairs) for instruction in _loaded(pair, weights.plus(4 * c)))
+    for row, address in zip(accumulators, inputs, strict=True):
+        body += tuple(Instruction("ldr", held, (address.plus(4 * half),)) for half, held in enumerate(_INPUT))
+        body += _products(row, pairs, _INPUT)
+    return body
+
+
+def _collect(sources: tuple[Address, ...], target: Address, elements: int) -> Body:
+    """Extend four bytes of each pixel to halfwords, the even ones first; missing ones meet weights of zero."""
+    body: Body = ()
+    for pixel, source in enumerate(sources):
+        even, odd = (*_WEIGHTS, _INPUT)[pixel % 3]
+        place = target.plus(8 * pixel)
+        if elements == 4:
+            body += _loaded((even, odd), source)
+        else:
+            names = (even, odd, "r14")[:elements]
+            body += tuple(Instruction("ldrsb", name, (source.plus(k),)) for k, name in enumerate(names))
+        if elements == 3:
+            body += (Instruction("pkhbt", even, (even, "r14")),)
+        body += (Instruction("str", place, (even,)),)
+        if elements > 1:
+            body += (Instruction("str", place.plus(4), (odd,)),)
+    return body
