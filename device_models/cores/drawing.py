@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _COLUMNS = 64  # cycles beside each other; a longer iteration goes on under a new ruler
 _TEXT = 44  # characters of an instruction
 _WAITS, _ISSUES, _FLIES, _GOES_ON = ".", "#", "=", ">"
-LEGEND = f"{_WAITS} waits   {_ISSUES} issues   {_FLIES} result under way   + beside the one above"
+LEGEND = f"{_WAITS} waits   {_ISSUES} issues   {_FLIES} under way   + beside the one above"
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Step:
     issue
         When it issues. [cycle]
     done
-        When its result can be used; ``issue`` for an instruction without one. [cycle]
+        When its result can be used and its ports are free; ``issue`` if at once. [cycle]
     ports
         What it issues to, in words.
     waited_for
@@ -109,7 +109,7 @@ def _ruler(first: float, width: int) -> str:
 
 
 def _lane(step: Step, base: float, width: int) -> str:
-    """Return the lane of a step: waiting, issue, result under way."""
+    """Return the lane of a step: waiting, issue, under way."""
     came, issue = max(0, _column(step.came, base)), max(0, _column(step.issue, base))
     done = max(_column(step.done, base), issue + 1)
     lane = " " * came + _WAITS * (issue - came) + _ISSUES + _FLIES * (done - issue - 1)

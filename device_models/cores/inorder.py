@@ -108,7 +108,8 @@ def _steps(loop: Loop, core: Core, program: Program, iterations: int) -> Iterato
         pipeline.branch()
     for number, each in enumerate(placed):
         iteration, index = divmod(number, len(issues))
-        done = each.cycle + (each.issue.latency if each.issue.writes else 0.0)
+        busy = max((cycles for _, cycles in each.issue.micros), default=1.0)
+        done = each.cycle + max(busy, each.issue.latency if each.issue.writes else 0.0)
         yield Step(
             iteration, text(_near(instructions[index], loop.variable)), each.came, each.cycle, done,
             " ".join(each.ports), each.waited_for, each.paired,

@@ -59,13 +59,13 @@ class Pipeline:
             self._advance(self.cycle + 1)
         came, self._refill = self.cycle - self._refill, 0
         reason = "fetch after a taken branch"
+        while obstacle := self._obstacle(issue):
+            reason = obstacle
+            self._advance(self.cycle + 1)
         ready, operand = self._operands(issue)
         if ready > self.cycle:
             reason = operand
             self._advance(math.ceil(ready))
-        while obstacle := self._obstacle(issue):
-            reason = obstacle
-            self._advance(self.cycle + 1)
         waited_for = reason if self.cycle > came else ""
         placed = Placed(issue, came, self.cycle, waited_for=waited_for, paired=bool(self._together))
         self._together.append(placed)
