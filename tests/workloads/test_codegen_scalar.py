@@ -14,7 +14,7 @@ from workloads.operators import Conv2d, FullyConnected
 from workloads.options import Options
 from workloads.program import Loop, count, walk
 
-SETS = ["thumb2-dsp", "rv64gc"]
+SETS = ["thumb2-dsp", "rv64gc", "rv32im"]
 LAYER = ConvSpec(1, 12, 12, 64, 12, 12, 64, (3, 3), padding=(1, 1))
 DEPTHWISE = ConvSpec(1, 12, 12, 16, 12, 12, 16, (3, 3), padding=(1, 1), groups=16, depthwise=True)
 SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,7 +12,7 @@ from workloads.program import count
 from workloads.run_programs import prepare, run
 from workloads.tensor import Quantization
 
-SETS = ["thumb2-dsp", "rv64gc"]
+SETS = ["thumb2-dsp", "rv64gc", "rv32im"]
 MODELS = Path(__file__).parents[2].parent / "shared" / "models" / "mlperf_tiny"
 
 
