@@ -21,18 +21,28 @@ from workloads.executor import execute
 GUARD = 64  # bytes around each buffer that no kernel may touch
 FILL = 0xA5  # of the guards, and of scratch and output before a run
 
-# Bytes in, run, bytes out. On Arm without a C library, so that a compiler for bare metal will do.
+# Bytes in, run, bytes out. BARE needs no C library, so that a compiler for bare metal will do.
 DRIVER = """
-#ifdef __ARM_FEATURE_DSP
+#ifdef BARE
 static long call(long number, long a, long b, long c) {
-    register long r7 __asm__("r7") = number, r0 __asm__("r0") = a, r1 __asm__("r1") = b, r2 __asm__("r2") = c;
-    __asm__ volatile("svc 0" : "+r"(r0) : "r"(r7), "r"(r1), "r"(r2) : "memory");
+#ifdef __arm__
+    register long n __asm__("r7") = number, r0 __asm__("r0") = a, r1 __asm__("r1") = b, r2 __asm__("r2") = c;
+    __asm__ volatile("svc 0" : "+r"(r0) : "r"(n), "r"(r1), "r"(r2) : "memory");
+#else
+    register long n __asm__("a7") = number, r0 __asm__("a0") = a, r1 __asm__("a1") = b, r2 __asm__("a2") = c;
+    __asm__ volatile("ecall" : "+r"(r0) : "r"(n), "r"(r1), "r"(r2) : "memory");
+#endif
     return r0;
 }
-static long read(int file, void *at, long bytes) { return call(3, file, (long)at, bytes); }
-static long write(int file, const void *at, long bytes) { return call(4, file, (long)at, bytes); }
+#ifdef __arm__
+enum { READ = 3, WRITE = 4, EXIT = 1 };
+#else
+enum { READ = 63, WRITE = 64, EXIT = 93 };
+#endif
+static long read(int file, void *at, long bytes) { return call(READ, file, (long)at, bytes); }
+static long write(int file, const void *at, long bytes) { return call(WRITE, file, (long)at, bytes); }
 int main(void);
-void _start(void) { call(1, main(), 0, 0); }
+void _start(void) { call(EXIT, main(), 0, 0); }
 #else
 #include <unistd.h>
 #endif
@@ -130,7 +140,9 @@ def clang() -> tuple[str, ...]:
 
 def toolchain(name: str) -> Toolchain:
     """Return a tool chain by name."""
-    host, x86 = ("gcc", "clang", "cc"), ("gcc", "clang")
+    host, x86, riscv = ("gcc", "clang", "cc"), ("gcc", "clang"), ("riscv64-linux-gnu-gcc",)
+    quick = ("-O0", *STRICT)
+    bare = ("-DBARE", "-ffreestanding", "-nostdlib", "-static", *STRICT)
     simde = {"immintrin.h": Path(__file__).with_name("simde_avx512.h").read_text()}
     vnni = frozenset({"avx512bw", "avx512vl", "avx512_vnni"})
     if name.startswith("clang rvv"):
@@ -139,8 +151,9 @@ def toolchain(name: str) -> Toolchain:
         target = ("--target=riscv64-linux-gnu", "-static", *STRICT)
         return Toolchain("rvv", clang(), more=target, runner=("qemu-riscv64", "-cpu", cpu))
     return {
-        "host thumb2-dsp": Toolchain("thumb2-dsp", host, ()),
-        "host rv64gc": Toolchain("rv64gc", host, ()),
+        "host thumb2-dsp": Toolchain("thumb2-dsp", host, (), more=quick),
+        "host rv32im": Toolchain("rv32im", host, (), more=quick),
+        "host rv64gc": Toolchain("rv64gc", host, (), more=quick),
         "host avx2": Toolchain("avx2", x86, needs=frozenset({"avx2", "fma"})),
         "host avx512-vnni": Toolchain("avx512-vnni", x86, needs=vnni),
         # Intrinsics in plain C, for processors without AVX-512.
@@ -149,11 +162,10 @@ def toolchain(name: str) -> Toolchain:
         ),
         "arm thumb2-dsp": Toolchain(
             "thumb2-dsp", ("arm-none-eabi-gcc", "arm-linux-gnueabihf-gcc"),
-            more=("-ffreestanding", "-nostdlib", "-static", *STRICT), runner=("qemu-arm",),
+            more=bare, runner=("qemu-arm",),
         ),
-        "riscv rv64gc": Toolchain(
-            "rv64gc", ("riscv64-linux-gnu-gcc",), more=("-static", *STRICT), runner=("qemu-riscv64",)
-        ),
+        "riscv rv32im": Toolchain("rv32im", riscv, more=bare, runner=("qemu-riscv32",)),
+        "riscv rv64gc": Toolchain("rv64gc", riscv, more=("-static", *STRICT), runner=("qemu-riscv64",)),
     }[name]  # fmt: skip
 
 

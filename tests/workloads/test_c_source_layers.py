@@ -77,8 +77,8 @@ def operands_of(spec, random):
 @pytest.mark.parametrize(
     "name",
     [
-        "host thumb2-dsp", "host rv64gc", "host avx2", "host avx512-vnni", "simde avx512-vnni", "arm thumb2-dsp",
-        "riscv rv64gc",
+        "host thumb2-dsp", "host rv32im", "host rv64gc", "host avx2", "host avx512-vnni", "simde avx512-vnni",
+        "arm thumb2-dsp", "riscv rv32im", "riscv rv64gc",
     ],
 )  # fmt: skip
 def test_compiled_kernels_leave_the_bytes_of_the_executor(name, c_toolchains, tmp_path):

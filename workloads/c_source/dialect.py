@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -39,8 +40,9 @@ class Dialect:
     registers
         By prefix.
     instructions, masked
-        Mnemonic -> C on all lanes, and on fewer: a statement where it ends in a semicolon, else the value that the
-        destination gets. The placeholders are those of ``workloads.c_source.function``.
+        Mnemonic, or a pattern of mnemonics as of file names -> C on all lanes, and on fewer: a statement where it ends
+        in a semicolon, else the value that the destination gets. A name precedes patterns, and those each other in
+        their order. The placeholders are those of ``workloads.c_source.function``.
     memory, masked_memory
         C of a memory operand where a value is expected.
     helpers
@@ -59,6 +61,11 @@ class Dialect:
     memory: str = ""
     masked_memory: str = ""
 
+    def line(self, mnemonic: str, *, partial: bool = False) -> str:
+        """Return the C of an instruction, on all lanes or on fewer (``partial``); empty where it has none."""
+        whole = _first(self.instructions, mnemonic)
+        return _first(self.masked, mnemonic) if partial and "{lanes}" not in whole else whole
+
     def helpers_of(self, text: str) -> str:
         """Return the helper functions that ``text`` uses."""
         found: list[str] = []
@@ -66,6 +73,11 @@ class Dialect:
             if re.search(rf"\b{name}\(", "\n".join((text, *found))):
                 found.append(self.helpers[name].strip() + "\n")
         return "".join(reversed(found))
+
+
+def _first(lines: Mapping[str, str], mnemonic: str) -> str:
+    """Return the line of a mnemonic, else the first whose pattern fits."""
+    return lines.get(mnemonic) or next((line for key, line in lines.items() if fnmatchcase(mnemonic, key)), "")
 
 
 @cache

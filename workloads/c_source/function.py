@@ -2,7 +2,8 @@
 
 The placeholders of a dialect's lines: ``{d}`` the destination, ``{a} {b} {c}`` the sources, as C; of each ``.at`` the
 address of one in memory, ``.next`` the register that follows, ``.type`` the type of a vector; ``{lanes}`` the active
-lanes and ``{mask}`` a bit for each; in lines for memory operands ``{at}`` and ``{bits}`` of one lane.
+lanes and ``{mask}`` a bit for each; ``{op}`` and ``{form}`` the parts of the mnemonic. In lines for memory operands
+``{at}``, and ``{bits}`` of one lane.
 """
 
 from __future__ import annotations
@@ -156,8 +157,8 @@ def _line(writer: _Writer, instruction: Instruction) -> str:
     if meaning.kind == "control":
         return ""
     partial = instruction.count not in (None, meaning.lanes)
-    lines = dialect.masked if partial and not _takes_lanes(dialect, instruction.op) else dialect.instructions
-    if instruction.op not in lines or instruction.shape:
+    line = dialect.line(instruction.op, partial=partial)
+    if not line or instruction.shape:
         writer.missing[_described(instruction)] = None
         return ""
     lanes = instruction.count or meaning.lanes
@@ -167,13 +168,10 @@ def _line(writer: _Writer, instruction: Instruction) -> str:
         old, new = _destination(writer, instruction, meaning)
     except ValueError as error:
         raise ValueError(f"program {writer.program.name!r}: {text(instruction)}: {error}") from error
-    line = lines[instruction.op].format(d=old, lanes=lanes, mask=mask, **terms)
+    op, _, form = instruction.op.partition(".")
+    form = form.partition(".")[0].replace("i", "x")  # intrinsics take immediates as scalars
+    line = line.format(op=op, form=form, d=old, lanes=lanes, mask=mask, **terms)
     return line if line.endswith(";") else f"{new} = {line};"
-
-
-def _takes_lanes(dialect: Dialect, op: str) -> bool:
-    """Whether the line of an instruction takes the number of lanes."""
-    return "{lanes}" in dialect.instructions.get(op, "")
 
 
 def _described(instruction: Instruction) -> str:
