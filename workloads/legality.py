@@ -87,6 +87,12 @@ def _instruction(program: Program, instruction: Instruction, trips: Mapping[str,
     if len(instruction.shape) < extents:
         yield f"shape {instruction.shape} has {len(instruction.shape)} extents; {meaning.kind} needs {extents}"
         return
+    if any(extent < 0 for extent in instruction.shape):
+        yield f"shape {instruction.shape} has an extent, stride or index below 0"
+        return
+    lanes = len(meaning.sources) * meaning.lanes
+    if meaning.kind == "permute" and any(index >= lanes for index in instruction.shape or meaning.indices):
+        yield f"permutes lanes {instruction.shape or meaning.indices} of {lanes}"
     if len(instruction.sources) != len(meaning.sources):
         yield f"has {len(instruction.sources)} sources; {len(meaning.sources)} expected"
         return

@@ -248,6 +248,20 @@ def test_blocks_are_copied_and_filled_with_strides():
     assert out.tolist() == [300, 300, 0, 300, 300]
 
 
+@pytest.mark.parametrize(
+    ("meaning", "shape", "fault"),
+    [
+        (Meaning("copy_block", "s8", ("s8",)), (2, -1, 4, 4), "shape (2, -1, 4, 4) has an extent, stride or index below 0"),
+        (Meaning("load", "s8", ("s8",), 4), (-1,), "shape (-1,) has an extent, stride or index below 0"),
+        (Meaning("permute", "s8", ("s8",), 4), (0, 1, 4, 2), "permutes lanes (0, 1, 4, 2) of 4"),
+    ],
+)  # fmt: skip
+def test_shapes_that_would_leave_a_buffer_unseen_are_refused(meaning, shape, fault):
+    with pytest.raises(ValueError, match="1 problem") as caught:
+        run(meaning, np.zeros(16, np.int8), out=16, shape=shape)
+    assert str(caught.value).endswith(f"body[0] op: {fault}")
+
+
 def _nested(draw, depth, variables):
     """Draw statements that store bytes at addresses that move with the loops around them."""
     statements = []

@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.arithmetic import profile_of
+from workloads.operators import Pool2d
+
 if TYPE_CHECKING:
+    from workloads.arithmetic import RequantProfile
     from workloads.operands import Operands
-    from workloads.operators import Pool2d
     from workloads.tensor import Array
 
 Half = np.float16
 Single = np.float32
+
+
+def takes(x: Array, operands: Operands, profile: str | RequantProfile) -> bool:
+    """Whether the vector unit computes a layer without products: an Ascend's profile, int8 in and out."""
+    return profile_of(profile).name.startswith("ascend") and x.dtype == operands.dtype == "int8"
 
 
 def add(a: Array, b: Array, operands: Operands) -> Array:
@@ -60,6 +68,11 @@ def average_pool(x: Array, operator: Pool2d, output_shape: tuple[int, ...], oper
         value = (mean - zero) * ratio + offset
         result[:, y, x_at] = np.rint(value).clip(operands.low, operands.high)
     return result
+
+
+def global_average_pool(x: Array, operands: Operands) -> Array:
+    """Mean over the image (N,H,W,C), as one window."""
+    return average_pool(x, Pool2d("average", x.shape[1:3], (1, 1)), (x.shape[0], 1, 1, x.shape[3]), operands)
 
 
 def average_factors(operands: Operands) -> tuple[np.float32, np.float32, np.float32]:

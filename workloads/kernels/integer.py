@@ -19,7 +19,7 @@ from workloads.arithmetic import (
     requantize,
     requantize_fixed,
 )
-from workloads.kernels import accumulators, blocked, floating, movement, onnx_ops, pooling, products, wide
+from workloads.kernels import accumulators, ascend, blocked, floating, movement, onnx_ops, pooling, products, wide
 from workloads.kernels.fixed_point import is_fixed_point
 from workloads.kernels.movement import pad_image
 from workloads.kernels.softmax import softmax_parameters, softmax_rows, softmax_rows_16, stated_parameters
@@ -190,7 +190,11 @@ def add(a: Array, b: Array, operands: Operands, operator: Add, profile: Profile)
     Fixed-point profiles shift both inputs left by 20 (16-bit ones by 15), bring them to twice the larger scale, add and
     requantise; the others add the scaled inputs in float32.
     """
-    return onnx_ops.add(a, b, operands) if profile == "onnxruntime" else _sum(a, b, operands, 1, _narrow(profile))
+    if profile == "onnxruntime":
+        return onnx_ops.add(a, b, operands)
+    return (
+        ascend.add(a, b, operands) if ascend.takes(a, operands, profile) else _sum(a, b, operands, 1, _narrow(profile))
+    )
 
 
 def sub(a: Array, b: Array, operands: Operands, operator: Sub, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
@@ -234,6 +238,8 @@ def mul(a: Array, b: Array, operands: Operands, operator: Mul, profile: Profile)
     """Elementwise product with broadcasting."""
     if profile == "onnxruntime":
         return onnx_ops.mul(a, b, operands)
+    if ascend.takes(a, operands, profile):
+        return ascend.mul(a, b, operands)
     first, second = operands.input_zero_points
     return finish(_difference(a, first) * _difference(b, second), operands, _narrow(profile))
 
@@ -248,6 +254,8 @@ def pool2d(x: Array, operands: Operands, operator: Pool2d, profile: Profile) -> 
         return _follow(result, operands, profile)
     if profile == "onnxruntime":
         return onnx_ops.average_pool(x, operator, (x.shape[0], height, width, x.shape[3]), operands)
+    if ascend.takes(x, operands, profile) and not operator.count_padding:
+        return ascend.average_pool(x, operator, (x.shape[0], height, width, x.shape[3]), operands)
     zero_point = operands.input_zero_points[0]
     sums, counts = pooling.window_sums(centered(x, zero_point), *window)
     inside = counts[None, :, :, None]
@@ -262,6 +270,9 @@ def mean(x: Array, operands: Operands, operator: Mean, profile: Profile) -> Arra
     axes = tuple(sorted(axis % x.ndim for axis in operator.axes))
     if profile == "onnxruntime" and x.ndim == 4 and axes == (1, 2):
         pooled = onnx_ops.global_average_pool(x, operands)
+        return pooled if operator.keep_dims else pooled[:, 0, 0]
+    if ascend.takes(x, operands, profile) and x.ndim == 4 and axes == (1, 2):
+        pooled = ascend.global_average_pool(x, operands)
         return pooled if operator.keep_dims else pooled[:, 0, 0]
     sums = _difference(x, operands.input_zero_points[0]).sum(axis=axes, keepdims=operator.keep_dims, dtype=np.int32)
     count = int(np.prod([x.shape[axis] for axis in axes]))
@@ -315,6 +326,8 @@ def _followed(inputs: Sequence[Array], operands: Operands, profile: Profile) -> 
 
 def rescale(x: Array, operands: Operands, operator: Operator, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Requantise integers to another scale and clamp them: a standalone activation, or integer-to-integer quantise."""
+    if ascend.takes(x, operands, profile):
+        return ascend.rescale(x, operands)
     return finish(_difference(x, operands.input_zero_points[0]), operands, _narrow(profile))
 
 
