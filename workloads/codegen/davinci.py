@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.codegen import davinci_cube, davinci_pack, davinci_pool, davinci_vector
+from workloads.codegen import davinci_choices, davinci_cube, davinci_pack, davinci_pool, davinci_vector
+from workloads.codegen.davinci_plan import as_convolution
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, Spec
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from workloads.isa import InstructionSet
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 
-def generate(spec: Spec, isa: InstructionSet) -> Program:
-    """Generate the kernel of one layer; it depends on shapes only.
+def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
+    """Generate the kernel of one layer; it depends on shapes and options only.
 
     Raises
     ------
@@ -24,19 +26,29 @@ def generate(spec: Spec, isa: InstructionSet) -> Program:
     """
     match spec:
         case ConvSpec():
-            return davinci_cube.generate(spec, isa)
+            return davinci_cube.generate(spec, isa, options)
         case MatrixSpec(batch=1):
-            return davinci_cube.generate(spec, isa)
+            return davinci_cube.generate(spec, isa, options)
         case PoolSpec():
-            return davinci_pool.generate(spec, isa)
+            return davinci_pool.generate(spec, isa, options)
         case ElementwiseSpec():
-            return davinci_vector.generate(spec, isa)
+            return davinci_vector.generate(spec, isa, options)
         case CopySpec():
-            return davinci_vector.generate_copy(spec, isa)
+            return davinci_vector.generate_copy(spec, isa, options)
         case MatrixSpec():
             raise NotImplementedError("davinci: no kernel is generated for products of two activations")
         case SoftmaxSpec():
             raise NotImplementedError("davinci: no kernel is generated for softmax")
+
+
+def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
+    """Return the options offered for a layer: buffers for all; tiles, lowering and epilogue for the cube."""
+    match spec:
+        case ConvSpec() | MatrixSpec(batch=1):
+            return davinci_choices.choices(as_convolution(spec), isa)
+        case PoolSpec() | ElementwiseSpec() | CopySpec():
+            return DEFAULT, Options(buffers=1)
+    return (DEFAULT,)
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:

@@ -1,55 +1,72 @@
 """Convolution, depthwise convolution and products on the davinci cube.
 
 Bands of the image and panels of weights go from global memory to L1, img2col moves them as tiles to L0A and L0B, the
-cube sums in L0C from the bias on, and fixpipe requantises on the way out. A depthwise convolution takes the cube too,
-one diagonal per 32 channels: simpler than vector instructions, at the price that one product in 32 is useful.
+cube sums in L0C from the bias on, and the epilogue requantises. A depthwise convolution takes the cube too, one
+diagonal per 32 channels: simpler than vector instructions, at the price that one product in 32 is useful.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workloads.codegen import davinci_epilogue as epilogue
+from workloads.codegen import davinci_requantize as requantize
 from workloads.codegen.common import loop
+from workloads.codegen.davinci_epilogue import SUMS
 from workloads.codegen.davinci_jobs import Job, make_jobs
 from workloads.codegen.davinci_plan import Depth, as_convolution, axes
-from workloads.codegen.davinci_tiles import HEADER_BYTES, Part, Segment, largest, move, on_chip, segments, split
+from workloads.codegen.davinci_tiles import Part, Segment, copies_of, largest, move, on_chip, segments, split
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
     from workloads.codegen.specs import ConvSpec, MatrixSpec
     from workloads.isa import InstructionSet
+    from workloads.options import Options
     from workloads.program import Statement
 
 Body = tuple["Statement", ...]
-INPUT, WEIGHTS, LEFT, RIGHT, SUMS = "l1_input", "l1_weights", "l0a_left", "l0b_right", "l0c_sums"
-BIAS, QUANT = "bias_table_bias", "fixpipe_buffer_quant"
-BOUNDS = "x0"  # lowest and highest result, a byte each
+INPUT, WEIGHTS, LEFT, RIGHT = "l1_input", "l1_weights", "l0a_left", "l0b_right"
+FLAGS = 8  # event flags between two queues, so tiles of streamed weights in flight
 
 
-def generate(original: ConvSpec | MatrixSpec, isa: InstructionSet) -> Program:
+def generate(original: ConvSpec | MatrixSpec, isa: InstructionSet, options: Options) -> Program:
     """Generate a convolution or a product with constant weights."""
     spec = as_convolution(original)
-    jobs = make_jobs(spec, isa)
+    jobs = make_jobs(spec, isa, options)
+    used = largest(*(job.spaces for job in jobs))
+    nests = (loop(isa, "block", job.block.trips, _block(job)) for job in jobs)
+    body = (epilogue.bounds(), *(statement for nest in nests for statement in nest))
+    pixels = spec.batch * spec.height_out * spec.width_out
     last = jobs[-1]
-    total = last.columns_at + last.block.trips * last.columns
-    buffers = (
+    buffers = [
         Buffer("input", spec.batch * spec.height * spec.width * spec.channels, "global", "input"),
         Buffer("weights", last.weights_at + last.block.trips * last.depth * last.columns, "global", "weights"),
-        Buffer("parameters", last.words_at + 8 * total, "global", "parameters"),
-        Buffer("output", spec.batch * spec.height_out * spec.width_out * spec.channels_out, "global", "output"),
-        *on_chip(isa, largest(*(job.spaces for job in jobs))),
-    )
-    bounds = Instruction("s_load_u16", BOUNDS, (Address("parameters", 2),))
-    nests = (loop(isa, "block", job.block.trips, _block(job)) for job in jobs)
-    body = (bounds, *(statement for nest in nests for statement in nest))
+        Buffer("parameters", epilogue.parameter_bytes(jobs), "global", "parameters"),
+        Buffer("output", pixels * spec.channels_out, "global", "output"),
+    ]
+    if not last.fused:
+        buffers.append(Buffer(epilogue.WORKSPACE, 4 * pixels * spec.channels_out, "global"))
+        used |= requantize.spaces(pixels, spec.channels_out, isa)
+        body = (*body, *requantize.generate(pixels, spec.channels_out, last.words_at, isa))
+    buffers += on_chip(isa, used, _copies(jobs, used, options))
     kind = "depthwise" if spec.depthwise else "conv"
     first = jobs[0].plan
     notes = {
         "tile": f"{first.rows * first.columns} x {max(d.pitch for d in jobs[0].found)} x {first.outputs}",
-        "buffers": "every on-chip buffer is one of two, so that moves and products overlap",
+        "buffers": "one of each on chip: queues wait for each other"
+        if options.buffers == 1
+        else "two or more of each on chip, so that moves and products overlap",
     }
     name = f"davinci_{kind}_{spec.kernel[0]}x{spec.kernel[1]}"
-    return Program(name, isa, buffers, body, original.macs, "ascend-fixpipe", notes)
+    return Program(name, isa, tuple(buffers), body, original.macs, "ascend-fixpipe", notes)
+
+
+def _copies(jobs: tuple[Job, ...], used: dict[str, int], options: Options) -> dict[str, int] | None:
+    """Return the tiles in flight per buffer; streamed weights take what L1 has left, to hide the memory's latency."""
+    if options.buffers == 1 or any(job.plan.staged for job in jobs):
+        return copies_of(used, options)
+    room = jobs[0].isa.parameters["l1_bytes"] - 2 * used["l1:input"]
+    return {"l1:weights": min(FLAGS, room // used["l1:weights"])}
 
 
 def _block(job: Job) -> Body:
@@ -118,19 +135,9 @@ def _image(job: Job, row: Segment, column: Segment) -> Body:
 
 
 def _constants(job: Job, part: Part) -> Body:
-    """Bring bias, quantisation words and, when L1 holds them all, the weights of one tile of output channels."""
-    outputs = job.padded(part.size)
-    column = job.columns_at + part.start
-    steps = {"block": job.columns, "part": outputs}
-    bias = Address("parameters", HEADER_BYTES + 4 * column).plus(0, **{key: 4 * step for key, step in steps.items()})
-    words = Address("parameters", job.words_at + 8 * column).plus(0, **{key: 8 * step for key, step in steps.items()})
-    body = [
-        move("mte2_bias", Address(BIAS), bias, (1, outputs)),
-        move("mte2_quant", Address(QUANT), words, (1, outputs)),
-    ]
-    if job.plan.staged:
-        body.append(move("mte2_l1", Address(WEIGHTS), _panel(job, part), (job.depth, outputs)))
-    return tuple(body)
+    """Bring what the results need and, when L1 holds them all, the weights of one tile of output channels."""
+    weights = (move("mte2_l1", Address(WEIGHTS), _panel(job, part), (job.depth, job.padded(part.size))),)
+    return (*epilogue.constants(job, part), *(weights if job.plan.staged else ()))
 
 
 def _panel(job: Job, part: Part) -> Address:
@@ -147,12 +154,12 @@ def _products(job: Job, part: Part, row: Segment, column: Segment) -> Body:
     outputs = job.padded(part.size)
     for group in split(row.size, job.plan.rows):
         pixels = group.size * column.size
-        inner: list[Statement] = [move("bias_l0c", Address(SUMS), Address(BIAS), (pixels, outputs), (0, 4 * outputs))]
+        inner: list[Statement] = [epilogue.start(job, pixels, outputs)]
         for depth in job.found:
             tile = _tile(job, part, group, column, depth)
             tile = loop(job.isa, "deep", depth.channels.trips, tile)
             inner += loop(job.isa, "down", depth.rows.trips, loop(job.isa, "across", depth.columns.trips, tile))
-        inner += _write(job, part, group, row, column)
+        inner += epilogue.finish(job, part, group, row, column)
         body += loop(job.isa, "group", group.trips, tuple(inner))
     return tuple(body)
 
@@ -192,25 +199,3 @@ def _tile(job: Job, part: Part, group: Part, column: Segment, depth: Depth) -> B
         )
     shape = (group.size * column.size, depth.pitch, outputs)
     return (*left, *right, Instruction("mmad_s8", Address(SUMS), (Address(LEFT), Address(RIGHT)), shape=shape))
-
-
-def _write(job: Job, part: Part, group: Part, row: Segment, column: Segment) -> Body:
-    """Requantise one tile of sums into the output image."""
-    spec, outputs = job.spec, job.padded(part.size)
-    pixel, line = spec.channels_out, spec.width_out * spec.channels_out
-    target = Address(
-        "output", (row.start + group.start) * line + column.start * pixel + job.block.output_at + part.start
-    ).plus(
-        block=job.block.outputs, part=part.size, image=spec.height_out * line, band=row.size * line,
-        strip=column.size * pixel, group=group.size * line,
-    )  # fmt: skip
-    sums = Address(SUMS)
-    if column.size == spec.width_out:  # whole rows follow each other in the output
-        return (_fixpipe(target, sums, (group.size * column.size, part.size), (4 * outputs, pixel)),)
-    step = {"row": column.size * outputs * 4}
-    inner = _fixpipe(target.plus(row=line), sums.plus(0, **step), (column.size, part.size), (4 * outputs, pixel))
-    return loop(job.isa, "row", group.size, (inner,))
-
-
-def _fixpipe(target: Address, sums: Address, extent: tuple[int, int], pitches: tuple[int, int]) -> Instruction:
-    return Instruction("fixpipe_s8", target, (sums, Address(QUANT), BOUNDS), shape=(*extent, *pitches))

@@ -5,12 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from workloads.codegen.davinci_plan import Block, Depth, Plan, axes, blocks, depths, make_plan, total_depth
+from workloads.codegen.davinci_plan import (
+    Block,
+    Depth,
+    Plan,
+    axes,
+    blocks,
+    depths,
+    has_fixpipe,
+    make_plan,
+    result_bytes,
+    total_depth,
+)
 from workloads.codegen.davinci_tiles import HEADER_BYTES, Part, round_up, split
 
 if TYPE_CHECKING:
     from workloads.codegen.specs import ConvSpec
     from workloads.isa import InstructionSet
+    from workloads.options import Options
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Job:
 
     spec: ConvSpec
     isa: InstructionSet
+    options: Options
     block: Block
     plan: Plan
     found: tuple[Depth, ...]
@@ -61,29 +74,43 @@ class Job:
         return axes(self.spec)[1].needed(self.plan.columns) * self.block.channels
 
     @property
+    def fixpipe(self) -> bool:
+        """Whether sums leave by fixpipe; else by the vector queue through its buffer."""
+        return has_fixpipe(self.isa)
+
+    @property
+    def fused(self) -> bool:
+        """Whether sums are requantised on their way out; else in a pass of their own."""
+        return self.options.fuse is not False
+
+    @property
     def spaces(self) -> dict[str, int]:
         """Bytes used on chip, by ``space:purpose``."""
         deepest = max(depth.pitch for depth in self.found)
         outputs = self.padded(self.plan.outputs)
         rows = self.plan.rows * self.plan.columns
-        return {
+        used = {
             "l1:input": axes(self.spec)[0].needed(self.plan.band_rows) * self.line,
             "l1:weights": (self.depth if self.plan.staged else deepest) * outputs,
             "l0a:left": rows * deepest,
             "l0b:right": deepest * outputs,
             "l0c:sums": rows * outputs * 4,
-            "bias_table:bias": outputs * 4,
-            "fixpipe_buffer:quant": outputs * 8,
+            "bias_table:bias" if self.fixpipe else "ub:bias": outputs * 4,
         }
+        if self.fused:
+            used["fixpipe_buffer:quant" if self.fixpipe else "ub:quant"] = outputs * 8
+        if not self.fixpipe:
+            used["ub:result"] = rows * outputs * result_bytes(self.options)
+        return used
 
 
-def make_jobs(spec: ConvSpec, isa: InstructionSet) -> tuple[Job, ...]:
+def make_jobs(spec: ConvSpec, isa: InstructionSet, options: Options) -> tuple[Job, ...]:
     """Plan every block and lay out its constants one after the other."""
     jobs: list[Job] = []
     weights_at = columns_at = 0
     for block in blocks(spec, isa):
-        plan = make_plan(spec, block, isa)
-        job = Job(spec, isa, block, plan, depths(spec, block, plan.taps, isa), weights_at, columns_at)
+        plan = make_plan(spec, block, isa, options)
+        job = Job(spec, isa, options, block, plan, depths(spec, block, plan.taps, isa), weights_at, columns_at)
         jobs.append(job)
         weights_at += block.trips * job.depth * job.columns
         columns_at += block.trips * job.columns

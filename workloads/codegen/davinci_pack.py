@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.codegen import davinci_requantize as requantize
 from workloads.codegen.davinci_jobs import Job, make_jobs
 from workloads.codegen.davinci_plan import as_convolution
 from workloads.codegen.davinci_tiles import HEADER_BYTES, Part, round_up
@@ -35,7 +36,7 @@ def pack(program: Program, original: ConvSpec | MatrixSpec, operands: Operands) 
         )
     spec = as_convolution(original)
     weights = _weights(spec, operands.weights)
-    jobs = make_jobs(spec, program.isa)
+    jobs = make_jobs(spec, program.isa, program.options)
     sums = weights.astype(np.int64).sum(axis=(1, 2, 3))
     bias = (0 if operands.bias is None else operands.bias.astype(np.int64)) - operands.input_zero_points[0] * sums
     panels = [panel for job in jobs for panel in _panels(job, weights)]
@@ -113,6 +114,11 @@ def _parameters(program: Program, words_at: int, bias: Array, order: Array, oper
     columns[used] = np.broadcast_to(bias, order.max() + 1)[order[used]]
     result[HEADER_BYTES : HEADER_BYTES + columns.nbytes] = columns.view(np.uint8)
     scales = np.broadcast_to(effective_scales(operands, program.profile), order.max() + 1)
+    if program.options.fuse is False:
+        result[words_at:] = requantize.factors(scales)
+        halves = requantize.scalars(operands)
+        result[requantize.SCALARS_AT : requantize.SCALARS_AT + halves.size] = halves
+        return result
     words = np.zeros(order.size, np.uint64)
     words[used] = quantization_words(scales, operands.output_zero_point)[order[used]]
     result[words_at:] = words.view(np.uint8)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen.davinci_tiles import Part, Windows, half, round_up, segments, split
 from workloads.codegen.specs import ConvSpec, MatrixSpec
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from workloads.isa import InstructionSet
 
 SMALL_CHANNELS = 4  # up to so many input channels are stored in groups of 4 instead of 32 bytes
-MOST_ROWS = 256  # of one product tile; more rows leave too little depth in the operand buffer
+MOST_ROWS, MOST_OUTPUTS = 256, 128  # of one product tile; more leave too little depth in the operand buffers
+LEAST_BANDS = 4  # of an image, so that the first product does not wait for all of it
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Plan:
-    """Tile sizes of one block; every tile fits half of its buffer.
+    """Tile sizes of one block; every tile fits half of its space, also where it is the only one in flight.
 
     Parameters
     ----------
@@ -150,7 +152,7 @@ def total_depth(found: tuple[Depth, ...]) -> int:
     return sum(d.rows.trips * d.columns.trips * d.channels.trips * d.pitch for d in found)
 
 
-def make_plan(spec: ConvSpec, block: Block, isa: InstructionSet) -> Plan:
+def make_plan(spec: ConvSpec, block: Block, isa: InstructionSet, options: Options = DEFAULT) -> Plan:
     """Choose the largest tiles that fit, output channels first.
 
     Raises
@@ -160,11 +162,11 @@ def make_plan(spec: ConvSpec, block: Block, isa: InstructionSet) -> Plan:
     """
     height, width = axes(spec)
     room = half(isa, "l1")
-    for staged, outputs, columns in _candidates(spec, block, isa):
-        most_rows = _most_rows(outputs, isa)
+    for staged, outputs, columns in _candidates(spec, block, isa, options):
+        most_rows = _most_rows(outputs, isa, options)
         row_bytes = width.needed(columns) * block.channels
         rows = _best_rows(height.extent_out, columns, most_rows, isa)
-        taps = _taps(spec, block, round_up(rows * columns, isa.parameters["cube_m"]), outputs, isa)
+        taps = _taps(spec, block, round_up(rows * columns, isa.parameters["cube_m"]), outputs, isa, options)
         found = depths(spec, block, taps, isa)
         held = (total_depth(found) if staged else max(depth.pitch for depth in found)) * outputs
         lines = (room - held) // row_bytes
@@ -173,44 +175,74 @@ def make_plan(spec: ConvSpec, block: Block, isa: InstructionSet) -> Plan:
         fitting = min((lines - height.span) // height.stride + 1, height.extent_out)
         rows = min(rows, fitting)
         plan = Plan(columns, rows, fitting // rows * rows, outputs, taps, staged, weights_outside=False)
-        return replace(plan, weights_outside=staged and _weights_outside(spec, block, plan, held))
+        return _ordered(spec, block, plan, held)
     raise ValueError(f"one window of {height.span} x {width.span} x {block.channels} bytes exceeds L1 ({room} bytes)")
 
 
-def _candidates(spec: ConvSpec, block: Block, isa: InstructionSet) -> Iterator[tuple[bool, int, int]]:
+def _ordered(spec: ConvSpec, block: Block, plan: Plan, panel_bytes: int) -> Plan:
+    """Choose the order of the loops, and what streams: bands where weights stay, weights that are used once."""
+    band = min(plan.band_rows, round_up(-(-spec.height_out // LEAST_BANDS), plan.rows))
+    banded = replace(plan, band_rows=band)
+    if plan.staged and _weights_outside(spec, block, banded, panel_bytes):
+        return replace(banded, weights_outside=True)
+    groups = -(-min(plan.band_rows, spec.height_out) // plan.rows)
+    return replace(plan, staged=plan.staged and groups > 1)
+
+
+def _candidates(spec: ConvSpec, block: Block, isa: InstructionSet, options: Options) -> Iterator[tuple[bool, int, int]]:
     """Yield (weights staged, output channels, output columns) from the preferred to the last resort."""
     step = isa.parameters["cube_n"]
     sizes = []
-    limit = _most_outputs(isa)
+    limit = _most_outputs(isa) if options.columns is None else min(_most_outputs(isa), options.columns * step)
     for most in sorted({max(limit // part // step * step, step) for part in (1, 2, 4, 8)}, reverse=True):
         pieces = -(-block.outputs // most)
         size = round_up(-(-block.outputs // pieces), step)
         if size not in sizes:
             sizes.append(size)
     for outputs in sizes:
-        yield True, outputs, _even(spec.width_out, _most_rows(outputs, isa))
+        most = _most_rows(outputs, isa, options)
+        yield True, outputs, _even(spec.width_out, most, isa)
+        if spec.batch * spec.height_out * spec.width_out <= most:  # weights used once need no room for all of them
+            yield False, outputs, spec.width_out
     for outputs in sizes:
-        columns = _even(spec.width_out, _most_rows(outputs, isa))
+        columns = _even(spec.width_out, _most_rows(outputs, isa, options), isa)
         while columns >= 1:
             yield True, outputs, columns
             yield False, outputs, columns
             columns //= 2
 
 
-def _even(extent: int, most: int) -> int:
-    """Return the size of equal pieces no larger than ``most``."""
-    return -(-extent // -(-extent // most))
+def _even(extent: int, most: int, isa: InstructionSet) -> int:
+    """Return the size of nearly equal pieces no larger than ``most``, in whole blocks of the cube where that fits."""
+    size = -(-extent // -(-extent // most))
+    whole = round_up(size, isa.parameters["cube_m"])
+    return whole if whole <= min(most, extent) else size
 
 
-def _most_rows(outputs: int, isa: InstructionSet) -> int:
-    """Rows of a product tile that the accumulators leave room for."""
-    return min(MOST_ROWS, half(isa, "l0a") // isa.parameters["c0_bytes"], half(isa, "l0c") // (4 * outputs))
+def _most_rows(outputs: int, isa: InstructionSet, options: Options) -> int:
+    """Rows of a product tile that the accumulators, and without fixpipe the vector buffer, leave room for."""
+    rows = min(MOST_ROWS, half(isa, "l0a") // isa.parameters["c0_bytes"], half(isa, "l0c") // (4 * outputs))
+    if not has_fixpipe(isa):
+        rows = min(rows, half(isa, "ub") // 2 // (outputs * result_bytes(options)))
+    return rows if options.rows is None else min(rows, options.rows * isa.parameters["cube_m"])
 
 
 def _most_outputs(isa: InstructionSet) -> int:
     """Output channels whose weights, biases and quantisation words fit their buffers."""
-    weights = half(isa, "l0b") // isa.parameters["c0_bytes"]
+    weights = min(MOST_OUTPUTS, half(isa, "l0b") // isa.parameters["c0_bytes"])
+    if not has_fixpipe(isa):
+        return min(weights, half(isa, "ub") // 4 // (4 + 8))  # a bias and a quantisation word each
     return min(weights, half(isa, "bias_table") // 4, half(isa, "fixpipe_buffer") // 8)
+
+
+def has_fixpipe(isa: InstructionSet) -> bool:
+    """Whether results leave the accumulators by fixpipe; else the vector queue moves them."""
+    return isa.parameters["fixpipe_buffer_bytes"] > 0
+
+
+def result_bytes(options: Options) -> int:
+    """Bytes of one result of the cube: requantised on the way out, or as a sum for a pass of its own."""
+    return 4 if options.fuse is False else 1
 
 
 def _best_rows(height: int, columns: int, most: int, isa: InstructionSet) -> int:
@@ -224,16 +256,18 @@ def _best_rows(height: int, columns: int, most: int, isa: InstructionSet) -> int
     return min(range(1, limit + 1), key=lambda rows: (work(rows), -rows))
 
 
-def _taps(spec: ConvSpec, block: Block, rows: int, outputs: int, isa: InstructionSet) -> tuple[int, int, int]:
+def _taps(
+    spec: ConvSpec, block: Block, rows: int, outputs: int, isa: InstructionSet, options: Options
+) -> tuple[int, int, int]:
     """Return the deepest tile of whole kernel rows, else of whole taps, else of one tap's channels."""
     c0 = isa.parameters["c0_bytes"]
     most = min(half(isa, "l0a") // rows, half(isa, "l0b") // outputs) // c0 * c0
     tap_rows, tap_columns = spec.kernel
+    if options.lowering == "direct" or block.channels > most:
+        return 1, 1, min(most, block.channels)
     if tap_columns * block.channels <= most:
         return min(tap_rows, most // (tap_columns * block.channels)), tap_columns, block.channels
-    if block.channels <= most:
-        return 1, most // block.channels, block.channels
-    return 1, 1, most
+    return 1, most // block.channels, block.channels
 
 
 def _weights_outside(spec: ConvSpec, block: Block, plan: Plan, panel_bytes: int) -> bool:

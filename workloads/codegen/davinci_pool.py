@@ -16,6 +16,7 @@ from workloads.codegen.davinci_tiles import (
     Part,
     Segment,
     Windows,
+    copies_of,
     half,
     move,
     on_chip,
@@ -23,6 +24,7 @@ from workloads.codegen.davinci_tiles import (
     split,
 )
 from workloads.codegen.davinci_vector import clamp, header, load_scalars
+from workloads.options import DEFAULT, Options
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ ZERO, RATIO, OFFSET, INVERSE = "x8", "x9", "x10", "x11"  # factors of an average
 CHANNEL_STEP = 32
 
 
-def generate(spec: PoolSpec, isa: InstructionSet) -> Program:
+def generate(spec: PoolSpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Generate average or maximum pooling.
 
     Raises
@@ -61,7 +63,7 @@ def generate(spec: PoolSpec, isa: InstructionSet) -> Program:
         Buffer("input", spec.batch * spec.height * spec.width * spec.channels, "global", "input"),
         Buffer("parameters", HEADER_BYTES + 4 * (3 + len(rows) * len(columns)), "global", "parameters"),
         Buffer("output", spec.batch * spec.height_out * spec.width_out * spec.channels, "global", "output"),
-        *on_chip(isa, used),
+        *on_chip(isa, used, copies_of(used, options)),
     )
     body: list[Statement] = []
     for part in split(spec.channels, channels):

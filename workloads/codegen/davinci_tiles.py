@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workloads.isa import InstructionSet
+    from workloads.options import Options
 
 HEADER_BYTES = 64  # scalars at the start of every parameter buffer
 
@@ -122,24 +123,34 @@ def move(
     return Instruction(op, destination, (source,), shape=(*extent, *pitches))
 
 
-def on_chip(isa: InstructionSet, used: Mapping[str, int]) -> tuple[Buffer, ...]:
-    """Declare one scratch buffer per named ``space:purpose``, checked against half of each space.
+def on_chip(
+    isa: InstructionSet, used: Mapping[str, int], copies: Mapping[str, int] | None = None
+) -> tuple[Buffer, ...]:
+    """Declare one scratch buffer per named ``space:purpose``; two copies of each unless ``copies`` says otherwise.
 
-    Half, because the queues overlap only when each space holds the tile in use and the next one.
+    Two, because the queues overlap only when each space holds the tile in use and the next one.
 
     Raises
     ------
     ValueError
         A space would overflow.
     """
+    counts = {key: (copies or {}).get(key, 2) for key in used}
     totals: dict[str, int] = {}
     for key, nbytes in used.items():
         space = key.partition(":")[0]
-        totals[space] = totals.get(space, 0) + nbytes
+        totals[space] = totals.get(space, 0) + counts[key] * nbytes
     for space, nbytes in totals.items():
-        if nbytes > half(isa, space):
-            raise ValueError(f"{space} holds {half(isa, space)} bytes per tile; {nbytes} are needed")
-    return tuple(Buffer(name_of(key), nbytes, key.partition(":")[0]) for key, nbytes in used.items())
+        if nbytes > isa.parameters[f"{space}_bytes"]:
+            raise ValueError(f"{space} holds {isa.parameters[f'{space}_bytes']} bytes; {nbytes} are needed")
+    return tuple(
+        Buffer(name_of(key), nbytes, key.partition(":")[0], copies=counts[key]) for key, nbytes in used.items()
+    )
+
+
+def copies_of(used: Mapping[str, int], options: Options) -> dict[str, int] | None:
+    """Return the copies of each buffer that options ask for: None for the usual two, else one of each."""
+    return dict.fromkeys(used, 1) if options.buffers == 1 else None
 
 
 def name_of(key: str) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.codegen.common import loop
-from workloads.codegen.davinci_tiles import HEADER_BYTES, Part, half, move, on_chip, split
+from workloads.codegen.davinci_tiles import HEADER_BYTES, Part, copies_of, half, move, on_chip, split
+from workloads.options import DEFAULT, Options
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def load_scalars() -> Body:
     )
 
 
-def generate(spec: ElementwiseSpec, isa: InstructionSet) -> Program:
+def generate(spec: ElementwiseSpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Generate add, mul, requantise or clamp.
 
     Raises
@@ -60,7 +61,7 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet) -> Program:
         *inputs,
         Buffer("parameters", HEADER_BYTES, "global", "parameters"),
         Buffer("output", spec.elements, "global", "output"),
-        *on_chip(isa, used),
+        *on_chip(isa, used, copies_of(used, options)),
     )
     return Program(f"davinci_{spec.kind}", isa, buffers, (*load_scalars(), *body), profile="ascend-vector")
 
@@ -165,7 +166,7 @@ def header(operands: Operands) -> Array:
     return result
 
 
-def generate_copy(spec: CopySpec, isa: InstructionSet) -> Program:
+def generate_copy(spec: CopySpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Generate a copy through the vector buffer; short runs cost a burst each."""
     room = half(isa, "ub")
     whole, rest = divmod(spec.elements, spec.run)
@@ -193,7 +194,7 @@ def generate_copy(spec: CopySpec, isa: InstructionSet) -> Program:
     buffers = (
         Buffer("input", spec.elements, "global", "input"),
         Buffer("output", spec.elements, "global", "output"),
-        *on_chip(isa, used),
+        *on_chip(isa, used, copies_of(used, options)),
     )
     return Program("davinci_copy", isa, buffers, tuple(body), profile="none")
 
