@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from device_models.cores.inorder import Timing
     from device_models.cores.timing import Issue
 
+EARLY = "early"  # the name of operands that are read before the late ALU
 _MOST = 48  # iterations after which a block that finds no rhythm is averaged
 
 
@@ -39,6 +40,19 @@ class Placed:
     paired: bool = False
 
 
+@dataclass(frozen=True)
+class _Result:
+    """What was written to a register: by which instruction, when it issued, and when early consumers may read it."""
+
+    issue: Issue
+    at: int
+    early: float
+
+    def ready(self, reads_as: str) -> float:
+        """Return when consumers whose operands go by a name may read it."""
+        return self.early if reads_as == EARLY else self.at + self.issue.latency_for(reads_as)
+
+
 class Pipeline:
     """What an in-order pipeline remembers between two instructions."""
 
@@ -49,7 +63,7 @@ class Pipeline:
         self._never = frozenset(frozenset(conflict.ports) for conflict in tables.conflicts)
         self._free = dict.fromkeys(tables.ports, 0.0)  # when, as this cycle found it
         self._holder: dict[str, str] = {}
-        self._written: dict[str, tuple[int, Issue]] = {}
+        self._written: dict[str, _Result] = {}
         self._together: list[Placed] = []  # in this cycle, oldest first
         self._refill = 0  # cycles that fetch has just taken
 
@@ -71,8 +85,8 @@ class Pipeline:
         self._together.append(placed)
         for each, ports in zip(self._together, self._fit(self._together) or (), strict=True):
             each.ports = ports
-        for register in issue.writes:
-            self._written[register] = (self.cycle, issue)
+        result = _Result(issue, self.cycle, self._early(issue))
+        self._written.update(dict.fromkeys(issue.writes, result))
         return placed
 
     def branch(self) -> None:
@@ -85,9 +99,9 @@ class Pipeline:
         """Return all that later issues depend on, relative to the current cycle."""
         free = tuple(round(max(0.0, when - self.cycle), 6) for when in self._free.values())
         pending = sorted(
-            (register, at - self.cycle)
-            for register, (at, issue) in self._written.items()
-            if at + issue.longest > self.cycle
+            (register, result.at - self.cycle, result.early - self.cycle)
+            for register, result in self._written.items()
+            if max(result.at + result.issue.longest, result.early) > self.cycle
         )
         return free, tuple(pending), tuple(placed.ports for placed in self._together)
 
@@ -112,10 +126,22 @@ class Pipeline:
         ):
             for register in registers:
                 if register in self._written:
-                    at, writer = self._written[register]
-                    if (ready := at + writer.latency_for(name) - late) > last:
-                        last, reason = ready, f"{register} of {writer.op}"
+                    result = self._written[register]
+                    if (ready := result.ready(name) - late) > last:
+                        last, reason = ready, f"{register} of {result.issue.op}"
         return last, reason
+
+    def _early(self, issue: Issue) -> float:
+        """Return when an early consumer may read the result of an instruction that issues now.
+
+        A skewed one executes in whichever stage its operands reach; that there is a stage for each cycle in between
+        gives away at most one cycle, and keeps earlier operands from ever meaning later results.
+        """
+        late = self.cycle + issue.latency_for(EARLY)
+        if not issue.skewed:
+            return late
+        operands = [self._written[register].ready(EARLY) for register in issue.reads if register in self._written]
+        return max(self.cycle, min(late - issue.latency, max(operands, default=0.0))) + issue.latency
 
     def _obstacle(self, issue: Issue) -> str:
         """Return why an instruction cannot issue in this cycle; empty if it can."""

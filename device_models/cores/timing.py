@@ -44,6 +44,8 @@ class Row(Sourced):
         Latency to consumers that read their operands elsewhere in the pipeline, by the name they go by. [cycle]
     reads
         The name its own operands (not the accumulator) go by in other rows' ``latency_to``; empty for the usual.
+    skewed
+        It executes in an early stage when its operands are there for it, else as late as ``latency_to`` tells.
     late
         How long after issue the operands are read. [cycle]
     holds
@@ -66,6 +68,7 @@ class Row(Sourced):
     accumulator_latency: float | None = None
     latency_to: dict[str, float] = Field(default_factory=dict)
     reads: str = ""
+    skewed: bool = False
     late: float = Field(default=0.0, ge=0)
     holds: dict[str, float] = Field(default_factory=dict)
     slots: int = Field(default=1, ge=0)
@@ -147,6 +150,7 @@ class Issue:
     accumulator_latency: float
     latency_to: tuple[tuple[str, float], ...]
     reads_as: str
+    skewed: bool
     late: float
     holds: tuple[tuple[str, float], ...]
     slots: int
@@ -261,6 +265,7 @@ def _issue(
         accumulator_latency=row.latency if row.accumulator_latency is None else row.accumulator_latency,
         latency_to=tuple(row.latency_to.items()),
         reads_as=row.reads,
+        skewed=row.skewed,
         late=row.late,
         holds=tuple(row.holds.items()),
         slots=row.slots,
