@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.codegen import avx2, avx512_vnni, generate, pack
+from workloads.codegen import avx2, avx512_vnni, choices, generate, pack
 from workloads.codegen.geometry import Convolution
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
 from workloads.codegen.x86_product import Tile, choose_tile, depth_of, vectors_of
@@ -14,6 +14,7 @@ from workloads.executor import execute
 from workloads.isa import load_isa
 from workloads.operands import Operands
 from workloads.operators import Conv2d, FullyConnected
+from workloads.options import Options
 from workloads.program import Loop, count, walk
 
 SETS = ("avx2", "avx512-vnni")
@@ -101,6 +102,61 @@ def test_bytes_of_weights_are_those_of_the_layer_when_channels_fill_vectors():
     for name in SETS:
         program = generate(ConvSpec(1, 8, 8, 64, 8, 8, 64, (3, 3), padding=(1, 1)), load_isa(name))
         assert program.buffer("weights").bytes == 3 * 3 * 64 * 64
+
+
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_every_option_that_is_offered_gives_the_values_of_the_kernels(name, codegen_cases, data):
+    isa = load_isa(name)
+    layers = st.one_of(
+        codegen_cases.convolutions(depthwise=False, max_channels=40),
+        codegen_cases.convolutions(depthwise=True, max_channels=40, max_extent=12, max_kernel=7),
+        codegen_cases.products(),
+    )
+    case = data.draw(layers)
+    options = data.draw(st.sampled_from(choices(case.spec, isa)))
+    codegen_cases.check(case, isa, options=options)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_both_lowerings_unrolling_and_a_pass_of_its_own_are_offered(name):
+    offered = choices(LAYER, load_isa(name))
+    assert {options.lowering for options in offered} == {"direct", "im2col"}
+    assert {options.fuse for options in offered} == {True, False}
+    assert len({options.unroll for options in offered}) > 1
+    assert len(set(offered)) == len(offered) <= 7
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("spec", [ConvSpec(1, 9, 9, 24, 9, 9, 40, (3, 3), padding=(1, 1)), MatrixSpec(1, 40, 10)])
+def test_the_first_choice_is_the_sets_own(name, spec):
+    isa = load_isa(name)
+    own, first = generate(spec, isa), generate(spec, isa, choices(spec, isa)[0])
+    assert (first.body, first.buffers) == (own.body, own.buffers)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_gathered_windows_waste_fewer_lanes_on_few_channels(name):
+    """3 x 3 windows of 3 channels: three runs of 9 bytes, each rounded up to whole steps, or one of 27."""
+    isa, spec = load_isa(name), ConvSpec(1, 8, 8, 3, 8, 8, 16, (3, 3), padding=(1, 1))
+    dialect = DIALECTS[name]
+    direct, gathered = (generate(spec, isa, Options(lowering=lowering)) for lowering in ("direct", "im2col"))
+    steps = (3 * math.ceil(9 / dialect.step), math.ceil(27 / dialect.step))
+    assert steps[1] < steps[0]
+    multiply = "vpdpbusd" if name == "avx512-vnni" else "vpmaddwd"
+    found = [count(program).instructions[multiply] for program in (direct, gathered)]
+    assert found == [64 * 16 // dialect.lanes * number for number in steps]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_depthwise_convolution_widens_each_pixel_of_a_kernel_row_once(name):
+    """A tile of 8 pixels under a row of 3 taps meets 10 columns, and 3 rows of them."""
+    lanes = DIALECTS[name].lanes
+    spec = ConvSpec(1, 10, 10, lanes, 8, 8, lanes, (3, 3), groups=lanes, depthwise=True)
+    counts = count(generate(spec, load_isa(name), Options(rows=8))).instructions
+    assert counts["vpmovsxbd.load"] == 8 * 3 * 10
+    assert counts["vpdpwssd" if name == "avx512-vnni" else "vpmaddwd"] == 8 * 8 * 9
 
 
 LAYER = ConvSpec(1, 56, 56, 64, 56, 56, 64, (3, 3), padding=(1, 1))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import x86_kernels
 from workloads.codegen.x86 import Dialect
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from workloads.codegen.specs import Spec
@@ -20,7 +21,12 @@ DIALECT = Dialect(
 )
 
 
-def generate(spec: Spec, isa: InstructionSet) -> Program:
+def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:  # noqa: ARG001 - one signature for all sets
+    """Return the options offered for a specification, the set's own choice first."""
+    return x86_kernels.choices(spec, DIALECT)
+
+
+def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Return the Program of a kernel; its values follow the profile "onnxruntime".
 
     Raises
@@ -28,9 +34,9 @@ def generate(spec: Spec, isa: InstructionSet) -> Program:
     NotImplementedError
         No kernel is generated for the operator.
     """
-    return x86_kernels.generate(spec, isa, DIALECT)
+    return x86_kernels.generate(spec, isa, DIALECT, options)
 
 
-def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:  # noqa: ARG001 - one signature for all sets
+def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
     """Return the constant buffers of a Program."""
-    return x86_kernels.pack(spec, operands, DIALECT)
+    return x86_kernels.pack(spec, operands, DIALECT, program.options)

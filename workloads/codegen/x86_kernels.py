@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.codegen import x86_elementwise, x86_pool, x86_product, x86_window
+from workloads.codegen import x86_depthwise, x86_elementwise, x86_pool, x86_product, x86_tiles
 from workloads.codegen.geometry import product
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, Spec
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from workloads.codegen.x86 import Dialect
@@ -21,15 +22,25 @@ def _direct(spec: ConvSpec) -> bool:
     return spec.depthwise and spec.channels == spec.channels_out
 
 
-def generate(spec: Spec, isa: InstructionSet, dialect: Dialect) -> Program:
+def choices(spec: Spec, dialect: Dialect) -> tuple[Options, ...]:
+    """Return the options offered for a specification, the set's own choice first."""
+    match spec:
+        case ConvSpec() if _direct(spec):
+            return x86_depthwise.choices(spec, dialect)
+        case ConvSpec() | MatrixSpec():
+            return x86_tiles.choices(product(spec), dialect)
+    return (DEFAULT,)
+
+
+def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options = DEFAULT) -> Program:
     """Return the Program of a kernel."""
     match spec:
         case ConvSpec() if _direct(spec):
-            return x86_window.generate_depthwise("depthwise_conv2d", spec, isa, dialect)
+            return x86_depthwise.generate("depthwise_conv2d", spec, isa, dialect, options)
         case ConvSpec():
-            return x86_product.generate("conv2d", product(spec), isa, dialect)
+            return x86_product.generate("conv2d", product(spec), isa, dialect, options)
         case MatrixSpec():
-            return x86_product.generate("fully_connected", product(spec), isa, dialect)
+            return x86_product.generate("fully_connected", product(spec), isa, dialect, options)
         case PoolSpec():
             return x86_pool.generate(spec, isa, dialect)
         case ElementwiseSpec():
@@ -39,13 +50,13 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect) -> Program:
     raise NotImplementedError(f"{isa.name} generates no kernel for operator 'softmax'")
 
 
-def pack(spec: Spec, operands: Operands, dialect: Dialect) -> dict[str, Array]:
+def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DEFAULT) -> dict[str, Array]:
     """Return the constant buffers of a Program."""
     match spec:
         case ConvSpec() if _direct(spec):
-            return x86_window.pack_depthwise(spec, operands, dialect)
+            return x86_depthwise.pack(spec, operands, dialect)
         case ConvSpec() | MatrixSpec():
-            return x86_product.pack(product(spec), operands, dialect)
+            return x86_product.pack(product(spec), operands, dialect, options)
         case PoolSpec():
             return x86_pool.pack(spec, operands, dialect)
         case ElementwiseSpec():

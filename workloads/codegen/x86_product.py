@@ -6,16 +6,17 @@ row][tap][step][lane][products per lane], so that one step is one load per vecto
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from workloads.arithmetic import effective_scales
-from workloads.codegen import x86
+from workloads.codegen import x86, x86_image, x86_sums
 from workloads.codegen.common import nest
 from workloads.codegen.regions import constants
+from workloads.codegen.x86_image import FLIP
+from workloads.codegen.x86_tiles import Depth, Plan, Tile, choose_tile, depth_of, plan_of, vectors_of
+from workloads.options import DEFAULT, Options
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
@@ -26,74 +27,13 @@ if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.tensor import Array
 
+__all__ = ["Tile", "choose_tile", "depth_of", "generate", "pack", "vectors_of"]
 SLACK = 64  # bytes after the image, for the last broadcast of a row of channels and for whole-vector fills
-FLIP = 0x80  # xor with it makes a signed byte the unsigned one that is 128 higher
 
 
-@dataclass(frozen=True)
-class Tile:
-    """Output pixels and vectors of output channels kept in registers."""
-
-    pixels: int
-    vectors: int
-
-
-@dataclass(frozen=True)
-class Depth:
-    """How the sum over a window is cut: ``taps`` runs of ``steps`` multiply-adds per kernel row."""
-
-    elements: int
-    taps: int
-    steps: int
-
-    @property
-    def unroll(self) -> int:
-        """Steps per iteration: all of a short run, else a number that leaves no remainder where one exists."""
-        if self.steps <= 6:
-            return self.steps
-        return next((number for number in (4, 6, 5, 3) if self.steps % number == 0), 4)
-
-
-def depth_of(conv: Convolution, dialect: Dialect) -> Depth:
-    """Join the taps of a kernel row when they are neighbours in memory."""
-    joined = conv.groups == 1 and (conv.dilation[1] == 1 or conv.kernel[1] == 1)
-    elements = conv.kernel[1] * conv.channels if joined else conv.channels // conv.groups
-    return Depth(elements, 1 if joined else conv.kernel[1], math.ceil(elements / dialect.step))
-
-
-def vectors_of(conv: Convolution, dialect: Dialect) -> int:
-    """Vectors of output channels per group."""
-    return math.ceil(conv.channels_out // conv.groups / dialect.lanes)
-
-
-def choose_tile(conv: Convolution, dialect: Dialect) -> Tile:
-    """Return the tile whose full and partial tiles take the fewest cycles per step, then the fewest loads."""
-    vectors = vectors_of(conv, dialect)
-    best: tuple[float, int, Tile] | None = None
-    for width in range(1, vectors + 1):
-        room = (dialect.registers - x86.TEMPORARIES - width) // width
-        for pixels in range(1, min(room, conv.width_out) + 1):
-            cycles, loads = 0.0, 0
-            for p, columns in ((pixels, conv.width_out // pixels), (conv.width_out % pixels, 1)):
-                for v, blocks in ((width, vectors // width), (vectors % width, 1)):
-                    if p and v:
-                        cycles += columns * blocks * _step_cycles(p, v, dialect)
-                        loads += columns * blocks * (p + v)
-            if best is None or (cycles, loads) < best[:2]:
-                best = (cycles, loads, Tile(pixels, width))
-    if best is None:
-        raise ValueError(f"no tile fits {conv}")
-    return best[2]
-
-
-def _step_cycles(pixels: int, vectors: int, dialect: Dialect) -> float:
-    """Cycles of one step: bound by the multiply-adds, by two loads a cycle, or by the chain of one accumulator."""
-    return max(pixels * vectors * dialect.multiply_cycles, (pixels + vectors) / 2, dialect.latency)
-
-
-def _weights_bytes(conv: Convolution, dialect: Dialect) -> int:
-    depth = depth_of(conv, dialect)
-    return conv.kernel[0] * depth.taps * depth.steps * dialect.step_bytes
+def _weights_bytes(depth: Depth, dialect: Dialect) -> int:
+    """Bytes of the weights of one vector of channels. [B]"""
+    return depth.rows * depth.taps * depth.steps * dialect.step_bytes
 
 
 def table_of(conv: Convolution, dialect: Dialect) -> Constants:
@@ -102,28 +42,39 @@ def table_of(conv: Convolution, dialect: Dialect) -> Constants:
     return constants({"bias": channels, "scale": channels, **x86.bound_regions(dialect), "pad": 2, "flip": 1})
 
 
-def generate(name: str, conv: Convolution, isa: InstructionSet, dialect: Dialect) -> Program:
+def generate(
+    name: str, conv: Convolution, isa: InstructionSet, dialect: Dialect, options: Options = DEFAULT
+) -> Program:
     """Return the Program of a convolution."""
-    table = table_of(conv, dialect)
+    table, plan = table_of(conv, dialect), plan_of(conv, dialect, options)
     row = conv.padded_width * conv.channels * dialect.input_bytes
     filled = -(-conv.padded_height * row // 64) * 64
-    body = _fill(isa, dialect, table, filled) if conv.pads else ()
-    image = _copy(conv, isa, dialect, table)
-    tile = choose_tile(conv, dialect)
-    for block in _channel_blocks(conv, dialect, tile):
+    body = x86_image.fill(isa, dialect, table, filled) if conv.pads else ()
+    products: Body = ()
+    for block in _channel_blocks(conv, dialect, plan.tile):
         columns: Body = ()
-        for first, pixels, trips in _columns(conv, tile):
-            inner = _tile(conv, isa, dialect, table, Tile(pixels, block[1]), first, block, tile)
+        for first, pixels, trips in _columns(conv, plan.tile):
+            inner = _tile(conv, isa, dialect, table, Tile(pixels, block[1]), first, block, plan)
             columns += nest(isa, [("tile", trips)], inner)
-        image += nest(isa, [("group", conv.groups), ("block", block[2]), ("row", conv.height_out)], columns)
-    body += nest(isa, [("image", conv.batch)], image)
-    buffers = (
+        loops = [("group", conv.groups), ("block", block[2])]
+        products += nest(isa, loops if plan.gather else [*loops, ("row", conv.height_out)], columns)
+    if plan.gather:
+        gathered = x86_image.gather(conv, isa, dialect, plan.depth)
+        products = nest(isa, [("row", conv.height_out)], (*gathered, *products))
+    body += nest(isa, [("image", conv.batch)], (*x86_image.copy(conv, isa, dialect, table), *products))
+    pixels, vectors = conv.batch * conv.height_out * conv.width_out, vectors_of(conv, dialect)
+    buffers: tuple[Buffer, ...] = (
         Buffer("input", conv.batch * conv.height * conv.width * conv.channels, role="input"),
-        Buffer("weights", conv.groups * vectors_of(conv, dialect) * _weights_bytes(conv, dialect), role="weights"),
+        Buffer("weights", conv.groups * vectors * _weights_bytes(plan.depth, dialect), role="weights"),
         Buffer("parameters", table.nbytes, role="parameters"),
         Buffer("scratch", filled + SLACK),
-        Buffer("output", conv.batch * conv.height_out * conv.width_out * conv.channels_out, role="output"),
+        Buffer("output", pixels * conv.channels_out, role="output"),
     )
+    if plan.gather:
+        buffers += (Buffer("columns", conv.width_out * x86_image.window_bytes(plan.depth, dialect)),)
+    if not plan.fuse:
+        body += x86_sums.requantize(pixels, conv.groups, conv.channels_out // conv.groups, isa, dialect, table)
+        buffers += (x86_sums.buffer(pixels, conv.groups, vectors, dialect),)
     return Program(name, isa, buffers, body, conv.macs, x86.PROFILE)
 
 
@@ -147,58 +98,12 @@ def _columns(conv: Convolution, tile: Tile) -> list[tuple[int, int, int]]:
     return [cut for cut in cuts if cut[1] and cut[2]]
 
 
-def _fill(isa: InstructionSet, dialect: Dialect, table: Constants, nbytes: int) -> Body:
-    """Fill the padded image with the zero point, once: the copies leave the borders alone."""
-    value = dialect.register(0)
-    op = "vpbroadcastb.load" if dialect.input_bytes == 1 else "vpbroadcastw.load"
-    pad = Instruction(op, value, (table.address("pad"),))
-    return (pad, *x86.fill_run(isa, dialect, value, Address("scratch"), nbytes))
-
-
-def _copy(conv: Convolution, isa: InstructionSet, dialect: Dialect, table: Constants) -> Body:
-    """Copy one image into the padded one: made unsigned by a flip of the top bit, or widened to 16 bits."""
-    size = dialect.input_bytes
-    into = size * conv.channels * (conv.padding[0] * conv.padded_width + conv.padding[1])
-    pitch, padded_pitch = conv.width * conv.channels, conv.padded_width * conv.channels
-    rows, run = conv.copied_rows, conv.copied_columns * conv.channels
-    if run == pitch == padded_pitch:
-        rows, run = 1, rows * run
-    flip = dialect.register(x86.UNROLL)
-    body: Body = ()
-    if size == 1:
-        body = (Instruction("vpbroadcastb.load", flip, (table.address("flip"),)),)
-    vector = dialect.vector_bytes // size
-    row: Body = ()
-    for piece in x86.pieces(run, (x86.UNROLL * vector, vector), dialect):
-        image = conv.height * conv.width * conv.channels
-        source = Address("input", piece.offset, (("image", image), ("line", pitch), ("run", piece.size)))
-        strides = (("line", padded_pitch * size), ("run", piece.size * size))
-        target = Address("scratch", into + piece.offset * size, strides)
-        inner: Body = ()
-        for part in range(0, piece.size, vector):
-            register = dialect.register(part // vector)
-            count = min(vector, piece.size)
-            inner += _convert(dialect, register, source.plus(part), count, flip)
-            inner += x86.store(dialect, register, target.plus(part * size), count * size)
-        row += nest(isa, [("run", piece.trips)], inner)
-    return body + nest(isa, [("line", rows)], row)
-
-
-def _convert(dialect: Dialect, register: str, source: Address, count: int, flip: str) -> Body:
-    """Load activations as the product wants them."""
-    if dialect.input_bytes == 1:
-        return (x86.load(dialect, register, source, count), Instruction("vpxord", register, (register, flip)))
-    if count == dialect.vector_bytes // 2:
-        return (Instruction("vpmovsxbw.load", register, (source,)),)
-    return (x86.load(dialect, flip, source, count), Instruction("vpmovsxbw.xmm", register, (flip,)))
-
-
 def _tile(
     conv: Convolution, isa: InstructionSet, dialect: Dialect, table: Constants, tile: Tile, first: int,
-    block: Block, full: Tile,
+    block: Block, plan: Plan,
 ) -> Body:  # fmt: skip
     """Return one register tile: bias in, the sums over the window, requantised bytes out."""
-    p, v = tile.pixels, tile.vectors
+    p, v, full = tile.pixels, tile.vectors, plan.tile
     sums = [[dialect.register(pixel * v + vector) for vector in range(v)] for pixel in range(p)]
     weights = [dialect.register(p * v + vector) for vector in range(v)]
     spare = [dialect.register(p * v + v + index) for index in range(x86.TEMPORARIES)]
@@ -210,7 +115,9 @@ def _tile(
 
     body: Body = tuple(x86.load(dialect, sums[0][n], parameters("bias", n), vector_bytes) for n in range(v))
     body += tuple(x86.move(dialect, sums[pixel][n], sums[0][n]) for pixel in range(1, p) for n in range(v))
-    body += _window(conv, isa, dialect, first, block[0], full, sums, weights, spare)
+    body += _window(conv, isa, dialect, first, block[0], plan, sums, weights, spare)
+    if not plan.fuse:
+        return body + _stored(conv, dialect, first, block[0], plan, sums)
     body += tuple(x86.load(dialect, weights[n], parameters("scale", n), vector_bytes) for n in range(v))
     per_group = conv.channels_out // conv.groups
     strides = (
@@ -231,21 +138,47 @@ def _tile(
     return body + x86.finish(dialect, table, results, spare)
 
 
+def _stored(conv: Convolution, dialect: Dialect, first: int, vector: int, plan: Plan, sums: list[list[str]]) -> Body:
+    """Store the sums of one tile."""
+    size = dialect.vector_bytes
+    group = vectors_of(conv, dialect) * size
+    pixel = conv.groups * group
+    target = Address("sums", first * pixel + vector * size).plus(
+        image=conv.height_out * conv.width_out * pixel, row=conv.width_out * pixel, tile=plan.tile.pixels * pixel,
+        group=group, block=plan.tile.vectors * size,
+    )  # fmt: skip
+    return tuple(
+        statement
+        for number, row in enumerate(sums)
+        for index, total in enumerate(row)
+        for statement in x86.store(dialect, total, target.plus(number * pixel + index * size), size)
+    )
+
+
+def _image(conv: Convolution, dialect: Dialect, first: int, plan: Plan) -> tuple[Address, int]:
+    """Return where the first pixel of a tile reads, and how far apart its pixels are."""
+    if plan.gather:
+        window = x86_image.window_bytes(plan.depth, dialect)
+        return Address("columns", first * window, (("tile", plan.tile.pixels * window),)), window
+    pixel, row = conv.channels * dialect.input_bytes, conv.padded_width * conv.channels * dialect.input_bytes
+    step = conv.stride[1] * pixel
+    return Address("scratch", first * step, (
+        ("row", conv.stride[0] * row), ("tile", plan.tile.pixels * step),
+        ("group", conv.channels // conv.groups * dialect.input_bytes), ("ky", conv.dilation[0] * row),
+        ("kx", conv.dilation[1] * pixel),
+    )), step  # fmt: skip
+
+
 def _window(
-    conv: Convolution, isa: InstructionSet, dialect: Dialect, first: int, vector: int, full: Tile,
+    conv: Convolution, isa: InstructionSet, dialect: Dialect, first: int, vector: int, plan: Plan,
     sums: list[list[str]], weights: list[str], spare: list[str],
 ) -> Body:  # fmt: skip
     """Return the loops over kernel rows, taps and steps of one tile."""
-    depth = depth_of(conv, dialect)
-    pixel, row = conv.channels * dialect.input_bytes, conv.padded_width * conv.channels * dialect.input_bytes
-    per_vector = _weights_bytes(conv, dialect)
+    depth, full = plan.depth, plan.tile
+    per_vector = _weights_bytes(depth, dialect)
     run = depth.steps * dialect.step_bytes
     consumed = dialect.step * dialect.input_bytes
-    image = Address("scratch", first * conv.stride[1] * pixel, (
-        ("row", conv.stride[0] * row), ("tile", full.pixels * conv.stride[1] * pixel),
-        ("group", conv.channels // conv.groups * dialect.input_bytes), ("ky", conv.dilation[0] * row),
-        ("kx", conv.dilation[1] * pixel),
-    ))  # fmt: skip
+    image, apart = _image(conv, dialect, first, plan)
     packed = Address("weights", vector * per_vector, (
         ("group", vectors_of(conv, dialect) * per_vector), ("block", full.vectors * per_vector),
         ("ky", depth.taps * run), ("kx", run),
@@ -259,17 +192,17 @@ def _window(
         )  # fmt: skip
         products: Body = ()
         for number, accumulators in enumerate(sums):
-            source = image.plus(number * conv.stride[1] * pixel + index * consumed,
+            source = image.plus(number * apart + index * consumed,
                                 **{name: steps * consumed for name, steps in moving.items()})  # fmt: skip
             products += _multiply(dialect, accumulators, weights, source, spare, number)
         return loads + products
 
-    unroll = depth.unroll
+    unroll = min(plan.unroll, depth.steps)
     whole = depth.steps // unroll
     steps: Body = tuple(s for index in range(unroll) for s in step(index, step=unroll))
     body = nest(isa, [("step", whole)], steps)
     body += tuple(s for index in range(whole * unroll, depth.steps) for s in step(index))
-    return nest(isa, [("ky", conv.kernel[0]), ("kx", depth.taps)], body)
+    return nest(isa, [("ky", depth.rows), ("kx", depth.taps)], body)
 
 
 def _load_weights(dialect: Dialect, register: str, address: Address) -> Instruction:
@@ -297,12 +230,12 @@ def _multiply(
     return body
 
 
-def pack(conv: Convolution, operands: Operands, dialect: Dialect) -> dict[str, Array]:
+def pack(conv: Convolution, operands: Operands, dialect: Dialect, options: Options = DEFAULT) -> dict[str, Array]:
     """Return the packed weights and parameters of a convolution."""
     filters = conv.filters(operands)
-    depth, vectors = depth_of(conv, dialect), vectors_of(conv, dialect)
+    depth, vectors = plan_of(conv, dialect, options).depth, vectors_of(conv, dialect)
     per_group = conv.channels_out // conv.groups
-    runs = filters.reshape(conv.groups, per_group, conv.kernel[0] * depth.taps, depth.elements)
+    runs = filters.reshape(conv.groups, per_group, depth.rows * depth.taps, depth.elements)
     padded = np.zeros((conv.groups, vectors * dialect.lanes, runs.shape[2], depth.steps * dialect.step), np.int8)
     padded[:, :per_group, :, : depth.elements] = runs
     split = padded.reshape(conv.groups, vectors, dialect.lanes, runs.shape[2], depth.steps, dialect.step)

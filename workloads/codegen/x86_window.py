@@ -1,18 +1,13 @@
-"""Sliding windows on x86 vectors, and depthwise convolutions: lanes are channels, a tile is a few pixels of a row."""
+"""Sliding windows on x86 vectors: lanes are channels, a tile is a few pixels of a row."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from workloads.arithmetic import effective_scales
 from workloads.codegen import x86
 from workloads.codegen.common import Image, fixed, loop, nest, padded_copy, split
-from workloads.codegen.geometry import product
-from workloads.codegen.regions import constants
-from workloads.program import Address, Buffer, Instruction, Program
+from workloads.program import Address, Buffer, Instruction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +16,6 @@ if TYPE_CHECKING:
     from workloads.codegen.specs import ConvSpec, PoolSpec
     from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
-    from workloads.operands import Operands
-    from workloads.tensor import Array
 
 UNROLLED_TAPS = 8  # a kernel row up to this width is written out
 
@@ -59,12 +52,13 @@ def sweep(
     piece_width: int,
     image: Image,
     tile: Callable[[x86.Piece, int, int, Address, Address], Body],
+    pixels: int = x86.PIXELS,
 ) -> Body:
-    """Visit each output row, each piece of ``piece_width`` channels, each tile of pixels.
+    """Visit each output row, each piece of ``piece_width`` channels, each tile of at most ``pixels`` pixels.
 
     ``tile(piece, first, pixels, input, output)`` gets its pixels and the addresses of its first window and result.
     """
-    pixels = math.ceil(spec.width_out / math.ceil(spec.width_out / x86.PIXELS))
+    pixels = math.ceil(spec.width_out / math.ceil(spec.width_out / pixels))
     row: Body = ()
     dilation = getattr(spec, "dilation", (1, 1))
     for piece in x86.pieces(spec.channels, (piece_width,), dialect):
@@ -94,76 +88,3 @@ def buffers_of(
         *scratch,
         Buffer("output", spec.batch * spec.height_out * spec.width_out * spec.channels, role="output"),
     )
-
-
-def _padded_channels(channels: int, dialect: Dialect) -> int:
-    """Channels of per-channel constants, so that whole vectors can be loaded from any piece on."""
-    return (math.ceil(channels / dialect.lanes) + 1) * dialect.lanes
-
-
-def depthwise_table(spec: ConvSpec, dialect: Dialect) -> Constants:
-    """Place the per-channel vectors and the bounds of a depthwise convolution."""
-    channels = 4 * _padded_channels(spec.channels, dialect)
-    return constants({"bias": channels, "scale": channels, **x86.bound_regions(dialect), "pad": 1})
-
-
-def generate_depthwise(name: str, spec: ConvSpec, isa: InstructionSet, dialect: Dialect) -> Program:
-    """Return the Program of a depthwise convolution with one output per channel.
-
-    A byte sign-extended to 32 bits times a 16-bit weight with zero above it is one exact VPMADDWD or VPDPWSSD.
-    """
-    table = depthwise_table(spec, dialect)
-    image, body, scratch = padded_image(isa, dialect, spec, table)
-    channels = _padded_channels(spec.channels, dialect)
-
-    def tile(piece: x86.Piece, _: int, pixels: int, source: Address, target: Address) -> Body:
-        sums = [dialect.register(pixel) for pixel in range(pixels)]
-        weight, *spare = (dialect.register(pixels + index) for index in range(x86.TEMPORARIES + 2))
-        bias = table.address("bias", 4 * piece.offset, block=4 * piece.size)
-        start = x86.load(dialect, sums[0], bias, dialect.vector_bytes)
-        packed = Address("weights", 2 * piece.offset).plus(
-            block=2 * piece.size, ky=2 * spec.kernel[1] * channels, kx=2 * channels
-        )
-        tap: Body = (Instruction("vpmovzxwd.load", weight, (packed,)),)
-        for pixel, total in enumerate(sums):
-            value, product = spare[pixel % 2], spare[2 + pixel % 2]
-            at = source.plus(pixel * spec.stride[1] * spec.channels)
-            tap += x86.widen(dialect, value, at, piece.size, spare[4])
-            if dialect.masked:
-                tap += (Instruction("vpdpwssd", total, (value, weight)),)
-            else:
-                tap += (
-                    Instruction("vpmaddwd", product, (value, weight)),
-                    Instruction("vpaddd", total, (total, product)),
-                )
-        scale = table.address("scale", 4 * piece.offset, block=4 * piece.size)
-        results = [
-            x86.Result(total, target.plus(pixel * spec.channels), piece.size, x86.scaled(total, weight))
-            for pixel, total in enumerate(sums)
-        ]
-        return (
-            start,
-            *(x86.move(dialect, total, sums[0]) for total in sums[1:]),
-            *taps(isa, spec.kernel, tap),
-            x86.load(dialect, weight, scale, dialect.vector_bytes),
-            *x86.finish(dialect, table, results, spare),
-        )
-
-    body += sweep(isa, dialect, spec, dialect.lanes, image, tile)
-    weights = 2 * math.prod(spec.kernel) * channels
-    return Program(name, isa, buffers_of(spec, table, scratch, weights), body, spec.macs, x86.PROFILE)
-
-
-def pack_depthwise(spec: ConvSpec, operands: Operands, dialect: Dialect) -> dict[str, Array]:
-    """Return the packed weights and parameters of a depthwise convolution."""
-    conv = product(spec)
-    filters = conv.filters(operands)[..., 0].transpose(1, 2, 0)
-    channels = _padded_channels(spec.channels, dialect)
-    weights = np.zeros((*spec.kernel, channels), np.int16)
-    weights[..., : spec.channels] = filters
-    bias, scale = np.zeros(channels, np.int32), np.zeros(channels, np.float32)
-    bias[: spec.channels] = conv.bias(operands, operands.input_zero_points[0])
-    scale[: spec.channels] = effective_scales(operands, x86.PROFILE)
-    values: dict[str, Array] = {"bias": bias, "scale": scale, "pad": np.array([operands.input_zero_points[0]], np.int8)}
-    values |= x86.offset_bounds(dialect, operands)
-    return {"weights": weights, "parameters": depthwise_table(spec, dialect).pack(values)}
