@@ -177,10 +177,11 @@ def block_cost(block: tuple[Issue, ...], core: Core) -> BlockCost:
     """
     tables: Timing = core.timing
     at_once = tuple(replace(issue, latency=0.0, accumulator_latency=0.0, latency_to=(), late=0.0) for issue in block)
-    seamless = tables.model_copy(update={"branch": tables.branch.model_copy(update={"taken": None})})
-    plain, fetched, real = (settle(Pipeline(table), issues) for table, issues in (
-        (seamless, at_once), (tables, at_once), (tables, block),
-    ))  # fmt: skip
+    plain, real = settle(Pipeline(tables), at_once), settle(Pipeline(tables), block)
+    fetched = plain
+    if tables.branch.taken is not None:
+        seamless = tables.branch.model_copy(update={"taken": None})
+        plain = settle(Pipeline(tables.model_copy(update={"branch": seamless})), at_once)
     issue = min(plain.first, real.first), min(plain.steady, real.steady)
     alone = Split(issue[0], real.first - issue[0], 0.0)
     branch = min(fetched.steady, real.steady) - issue[1]

@@ -73,17 +73,18 @@ class Pipeline:
             self._advance(self.cycle + 1)
         came, self._refill = self.cycle - self._refill, 0
         reason = "fetch after a taken branch"
-        while obstacle := self._obstacle(issue):
-            reason = obstacle
+        while isinstance(found := self._find(issue), str):
+            reason = found
             self._advance(self.cycle + 1)
         ready, operand = self._operands(issue)
         if ready > self.cycle:
             reason = operand
             self._advance(math.ceil(ready))
+            found = self._fit([issue]) or []
         waited_for = reason if self.cycle > came else ""
         placed = Placed(issue, came, self.cycle, waited_for=waited_for, paired=bool(self._together))
         self._together.append(placed)
-        for each, ports in zip(self._together, self._fit(self._together) or (), strict=True):
+        for each, ports in zip(self._together, found, strict=True):
             each.ports = ports
         result = _Result(issue, self.cycle, self._early(issue))
         self._written.update(dict.fromkeys(issue.writes, result))
@@ -143,30 +144,31 @@ class Pipeline:
         operands = [self._written[register].ready(EARLY) for register in issue.reads if register in self._written]
         return max(self.cycle, min(late - issue.latency, max(operands, default=0.0))) + issue.latency
 
-    def _obstacle(self, issue: Issue) -> str:
-        """Return why an instruction cannot issue in this cycle; empty if it can."""
-        if self._together and issue.pairing != "any":
+    def _find(self, issue: Issue) -> list[tuple[str, ...]] | str:
+        """Return ports for an instruction and those it issues beside in this cycle, or why it must wait."""
+        older = [placed.issue for placed in self._together]
+        if older and issue.pairing != "any":
             return "only first of a pair" if issue.pairing == "older" else "never in a pair"
-        if self._together and self._together[0].issue.pairing == "alone":
-            return f"{self._together[0].issue.op} never in a pair"
-        mine = Placed(issue, self.cycle, self.cycle)
-        if self._fit([*self._together, mine]) is not None:
-            return ""
-        if self._fit([mine]) is not None:
-            return f"not beside {self._together[-1].issue.op}"
+        if older and older[0].pairing == "alone":
+            return f"{older[0].op} never in a pair"
+        found = self._fit([*older, issue])
+        if found is not None:
+            return found
+        if self._fit([issue]) is not None:
+            return f"not beside {older[-1].op}"
         asked = (port for ports, _ in issue.micros for port in ports)
         held = next(port for port in asked if self._free[port] >= self.cycle + 1)
         return f"{held}, held by {self._holder[held]}"
 
-    def _fit(self, together: Sequence[Placed]) -> list[tuple[str, ...]] | None:
+    def _fit(self, together: Sequence[Issue]) -> list[tuple[str, ...]] | None:
         """Return ports for instructions that issue in this cycle, in order; None when they do not all find theirs."""
-        wanted = [(index, ports) for index, placed in enumerate(together) for ports, _ in placed.issue.micros]
+        wanted = [(index, ports) for index, issue in enumerate(together) for ports, _ in issue.micros]
         free = {port for port, when in self._free.items() if when < self.cycle + 1}
         chosen = _choose(wanted, (), free, self._never)
         if chosen is None:
             return None
-        owned = list(zip(wanted, chosen, strict=True))
-        return [tuple(port for (owner, _), port in owned if owner == index) for index in range(len(together))]
+        left = iter(chosen)
+        return [tuple(next(left) for _ in issue.micros) for issue in together]
 
 
 def _choose(
@@ -179,12 +181,17 @@ def _choose(
     if len(chosen) == len(wanted):
         return chosen
     owner, candidates = wanted[len(chosen)]
-    others = [port for (other, _), port in zip(wanted, chosen, strict=False) if other != owner]
     for port in candidates:
-        if port in free and port not in chosen and not any(frozenset((port, other)) in never for other in others):
-            found = _choose(wanted, (*chosen, port), free, never)
-            if found is not None:
-                return found
+        if port not in free or port in chosen:
+            continue
+        if never and any(
+            other != owner and frozenset((port, taken)) in never
+            for (other, _), taken in zip(wanted, chosen, strict=False)
+        ):
+            continue
+        found = _choose(wanted, (*chosen, port), free, never)
+        if found is not None:
+            return found
     return None
 
 
