@@ -283,6 +283,21 @@ def bench(
 
 
 @app.command()
+def listing(
+    source: Annotated[str, typer.Argument(metavar="MODEL", help="A model file or name, or a saved Program (.json).")],
+    on: Annotated[str | None, typer.Option("--on", help="A device's name or TOML file.")] = None,
+    layer: Annotated[str | None, typer.Option(help="The model's layer.")] = None,
+    isa: Annotated[str | None, typer.Option("--isa", help="The core's instruction set; default: its best.")] = None,
+    form: Annotated[str, typer.Option("--as", help="assembly, or c: a function that a compiler takes.")] = "assembly",
+    size: SizeOption = None,
+) -> None:
+    """Print the Program generated for a layer on a device."""
+    from simulator.listing import listing_text
+
+    typer.echo(listing_text(source, on=on, layer=layer, isa=isa, form=form, sizes=_sizes(size)), nl=False)
+
+
+@app.command()
 def devices(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="A device's name or file.")] = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)

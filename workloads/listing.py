@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from workloads.options import DEFAULT
 from workloads.program import Address, Instruction, Loop, count
 
 if TYPE_CHECKING:
@@ -22,15 +23,24 @@ def listing(program: Program, *, counts: bool = True) -> str:
     counts
         Close with what one run executes: instructions, and bytes per memory space.
     """
-    lines = [f"; {program.name} for {program.isa.title}, profile {program.profile}, {program.macs} MAC"]
-    lines += [f"; {key}: {value}" for key, value in program.notes.items()]
+    lines = [f"; {line}" for line in heading(program)]
     width = max((len(buffer.name) for buffer in program.buffers), default=0)
     for buffer in program.buffers:
-        lines.append(f".buffer {buffer.name:<{width}}  {buffer.bytes} B  {buffer.space}  {buffer.role}")
+        copies = f"  {buffer.copies} copies" if buffer.copies > 1 else ""
+        lines.append(f".buffer {buffer.name:<{width}}  {buffer.bytes} B  {buffer.space}  {buffer.role}{copies}")
     lines += _body(program.body, "")
     if counts:
         lines += _totals(program)
     return "\n".join(lines) + "\n"
+
+
+def heading(program: Program) -> list[str]:
+    """Return what a Program is, as lines: its set and profile, its generator's options, its notes."""
+    parameters = "".join(f", {name} {value}" for name, value in program.isa.parameters.items())
+    lines = [f"{program.name} for {program.isa.title}{parameters}, profile {program.profile}, {program.macs} MAC"]
+    lines += [f"options: {program.options}"] if program.options != DEFAULT else []
+    notes = (f"{key}: {value}".splitlines() for key, value in program.notes.items())
+    return [*lines, *(line for note in notes for line in note)]
 
 
 def _body(body: tuple[Statement, ...], indent: str) -> Iterator[str]:

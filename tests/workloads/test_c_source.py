@@ -32,7 +32,7 @@ def test_a_copy_reads_like_c():
         "static inline void store_8(uint8_t *at, uint8_t value) { *at = value; }\n"
         "static inline void store_32(uint8_t *at, uint32_t value) { __builtin_memcpy(at, &value, sizeof value); }\n"
         "\n"
-        "// thumb2-dsp_copy for thumb2-dsp, profile tflite-double, 0 MAC\n"
+        "// thumb2-dsp_copy for Thumb-2 with the DSP extension, profile tflite-double, 0 MAC\n"
         "//   input: 21 B, memory, input\n"
         "//   output: 21 B, memory, output\n"
         "void thumb2_dsp_copy(const uint8_t *restrict input, uint8_t *restrict output) {\n"

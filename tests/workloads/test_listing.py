@@ -2,7 +2,8 @@ from workloads.codegen import generate
 from workloads.codegen.specs import CopySpec
 from workloads.isa import load_isa
 from workloads.listing import listing, operand, text
-from workloads.program import Address, Instruction
+from workloads.options import Options
+from workloads.program import Address, Buffer, Instruction, Program
 
 
 def test_a_copy_reads_like_assembly():
@@ -32,6 +33,20 @@ def test_a_copy_reads_like_assembly():
         "; 28 instructions: bne 2, ldr 10, ldrsb 2, str 10, strb 2, subs 2\n"
         "; 42 B loaded from memory\n"
         "; 42 B stored to memory\n"
+    )
+
+
+def test_the_heading_tells_parameters_options_notes_and_copies_of_buffers():
+    program = Program(
+        "kernel", load_isa("rvv", vlen=128), (Buffer("tile", 8, copies=2),), (), 7, "ruy",
+        {"why": "a note\nof two lines"}, Options(rows=4, lmul=2),
+    )  # fmt: skip
+    assert listing(program, counts=False) == (
+        "; kernel for RISC-V V 1.0 on RV64IM, vlen 128, profile ruy, 7 MAC\n"
+        "; options: rows=4 lmul=2\n"
+        "; why: a note\n"
+        "; of two lines\n"
+        ".buffer tile  8 B  memory  scratch  2 copies\n"
     )
 
 

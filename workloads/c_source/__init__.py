@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from workloads.c_source.dialect import load_dialect
 from workloads.c_source.function import function, function_names
 from workloads.legality import check
-from workloads.options import DEFAULT
+from workloads.listing import heading
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,17 +38,14 @@ def c_file(programs: Iterable[Program]) -> str:
     for program, name in zip(chosen, function_names(chosen, dialect), strict=True):
         check(program)
         functions += f"\n{''.join(_comment(program))}{function(program, dialect, name)}"
-    heading = f"// {chosen[0].isa.title}. Compile with: -O2 {' '.join(dialect.flags)}\n"
-    includes = heading + "#include <stddef.h>\n#include <stdint.h>"
+    first = f"// {chosen[0].isa.title}. Compile with: -O2 {' '.join(dialect.flags)}\n"
+    includes = first + "#include <stddef.h>\n#include <stdint.h>"
     parts = (includes, dialect.prelude, dialect.helpers_of(functions).rstrip())
     return "\n\n".join(part for part in parts if part) + "\n" + functions
 
 
 def _comment(program: Program) -> Iterator[str]:
     """Yield the lines that introduce a function."""
-    parameters = "".join(f", {name} {value}" for name, value in program.isa.parameters.items())
-    lines = [f"{program.name} for {program.isa.name}{parameters}, profile {program.profile}, {program.macs} MAC"]
-    lines += [f"options: {program.options}"] if program.options != DEFAULT else []
-    lines += [f"{key}: {value}" for key, value in program.notes.items()]
-    lines += [f"  {buffer.name}: {buffer.bytes} B, {buffer.space}, {buffer.role}" for buffer in program.buffers]
-    yield from (f"// {line}\n" for text in lines for line in text.splitlines())
+    yield from (f"// {line}\n" for line in heading(program))
+    for buffer in program.buffers:
+        yield f"//   {buffer.name}: {buffer.bytes} B, {buffer.space}, {buffer.role}\n"
