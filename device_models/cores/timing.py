@@ -15,7 +15,7 @@ from workloads.isa import ELEMENT_BYTES
 from workloads.program import Address, Instruction, Loop, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from device_models.cores import Core
     from workloads.isa import InstructionSet, Meaning
@@ -28,6 +28,8 @@ class Row(Sourced):
 
     Parameters
     ----------
+    instructions
+        Mnemonics; one without its element width (``vadd.vv`` for ``vadd.vv.e32``) stands for all widths.
     sets
         The instruction sets it is about; empty means all.
     ports
@@ -35,7 +37,8 @@ class Row(Sourced):
     cycles
         How long a micro-operation holds its port. [cycle]
     group_cycles
-        The same for vector groups of 1, 2, 4 and 8 registers, by element width in bits ("8", "16", "32", "64").
+        The same for vector groups of 1, 2, 4 and 8 registers, by element width in bits ("8", "16", "32", "64"), or
+        for "all" widths that have none of their own.
     latency
         From the operands to the result. [cycle]
     accumulator_latency
@@ -179,11 +182,12 @@ def row_of(core: Core, mnemonic: str, isa: str) -> Row:
         The core has no timing for it.
     """
     tables: Tables = core.timing
-    rows = [row for row in tables.timing if mnemonic in row.instructions and (not row.sets or isa in row.sets)]
+    names = {mnemonic, _without_width(mnemonic)}
+    rows = [row for row in tables.timing if names & set(row.instructions) and (not row.sets or isa in row.sets)]
     if not rows:
         known = {name for row in tables.timing for name in row.instructions}
         raise InputError(core.name, [f"{mnemonic!r} of {isa} has no timing; {did_you_mean(mnemonic, known)}"])
-    return max(rows, key=lambda row: len(row.sets))
+    return max(rows, key=lambda row: (mnemonic in row.instructions, len(row.sets)))
 
 
 _REGISTER = re.compile(r"([a-z]+)(\d+)")
@@ -198,16 +202,34 @@ def _registers(name: str, nbytes: int, isa: InstructionSet) -> tuple[str, ...]:
     return tuple(f"{match[1]}{int(match[2]) + index}" for index in range(max(1, -(-nbytes // size))))
 
 
-def _holding(row: Row, meaning: Meaning, lanes: int, isa: InstructionSet) -> float:
-    """Return how long an instruction holds its port: by its register group where the row says so."""
+_WIDTH = re.compile(r"(.+)\.e(\d+)")
+
+
+def _without_width(mnemonic: str) -> str:
+    """Return a vector mnemonic without its element width: vadd.vv.e32 is a vadd.vv."""
+    match = _WIDTH.fullmatch(mnemonic)
+    return match[1] if match else mnemonic
+
+
+def _holding(row: Row, op: str, meaning: Meaning, lanes: int, parameters: Mapping[str, int]) -> float:
+    """Return how long an instruction holds its port: by its register group where the row says so.
+
+    Half a register takes half of one, and so on; where the core has a ``dlen`` [bit], any length takes as long as the
+    pieces of ``dlen`` that it fills.
+    """
     if not row.group_cycles:
         return row.cycles
-    widths = [ELEMENT_BYTES[kind] * 8 for kind in (meaning.result, *meaning.sources)]
-    width = next((width for width in sorted(widths) if str(width) in row.group_cycles), None)
-    if width is None:
-        raise InputError(isa.name, [f"{row.instructions[0]!r}: no cycles for elements of {min(widths)} bits"])
-    group = max(1, -(-lanes * width // isa.parameters["vlen"]))
-    return row.group_cycles[str(width)][(group - 1).bit_length()]
+    match = _WIDTH.fullmatch(op)
+    width = int(match[2]) if match else min(ELEMENT_BYTES[kind] * 8 for kind in (meaning.result, *meaning.sources))
+    by_group = row.group_cycles.get(str(width), row.group_cycles.get("all"))
+    vlen, used = parameters["vlen"], lanes * width
+    place = max(0, (-(-used // vlen) - 1).bit_length())
+    if by_group is None or place >= len(by_group):
+        raise InputError(
+            row.instructions[0], [f"{op!r}: no cycles for groups of {1 << place} with {width}-bit elements"]
+        )
+    piece = parameters.get("dlen", 1 << (used - 1).bit_length())
+    return max(1.0, by_group[place] * -(-used // piece) * piece / (vlen << place))
 
 
 def _source_lanes(meaning: Meaning, lanes: int, index: int) -> int:
@@ -245,7 +267,7 @@ def _issue(
     tables: Tables = core.timing
     row, meaning = row_of(core, op, set_name), isa.meaning(op)
     lanes = count or meaning.lanes
-    holding = _holding(row, meaning, lanes, isa)
+    holding = _holding(row, op, meaning, lanes, core.parameters)
     micros = [(tuple(text.split()), holding) for text in row.ports]
     if tables.memory_operand is not None and "@" in sources:
         ports = tuple(tables.memory_operand.ports.split())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +15,6 @@ from device_models.figures import Figure
 from workloads.program import Address, Buffer, Instruction, Loop, Program
 
 I = Instruction  # noqa: E741 - as in assembly listings
-SHARED = Path(__file__).parents[2].parent / "shared"
 
 
 def at(offset: int = 0) -> Address:
@@ -111,29 +108,6 @@ def test_a_group_is_written_register_by_register():
     assert issues[0].writes == ("v8", "v9")
     assert issues[0].accumulates == ("v8", "v9")
     assert issues[0].reads == ("x5", "v4")
-
-
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of shared facts is not beside the repository")
-def test_x60_timings_equal_the_measured_table():
-    core = load_core("x60")
-    with (SHARED / "facts" / "rvv_insn_cycles.csv").open(encoding="utf-8") as file:
-        rows = {
-            row["instruction"].split()[0]: row
-            for row in reversed(list(csv.DictReader(file)))
-            if row["core"].startswith("SpacemiT X60") and ".t" not in row["instruction"]
-        }
-    compared = 0
-    for row in core.timing.timing:
-        for mnemonic in row.instructions:
-            parts = mnemonic.split(".")
-            name = ".".join(part for part in parts if not part.startswith("e"))
-            for width, cycles in row.group_cycles.items():
-                for group, value in zip((1, 2, 4, 8), cycles, strict=False):
-                    measured = rows.get(name, rows["vssrl.vv"])[f"cycles_e{width}m{group}"]
-                    assert name in rows or name.startswith("vssra")
-                    assert value == pytest.approx(float(measured), rel=0.05), (mnemonic, width, group)
-                    compared += 1
-    assert compared > 60
 
 
 REGISTERS = st.integers(0, 7).map(lambda number: f"r{number}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from workloads.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 ELEMENT_BYTES = {
     "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "s64": 8, "u64": 8, "f16": 2, "f32": 4,
@@ -54,6 +54,8 @@ class Meaning:
         Source lane of each destination lane of a ``permute``; empty when the instruction's ``shape`` gives them.
     spaces
         Memory space that each operand must lie in, destination first; "" allows any.
+    align
+        What addresses of its memory operands must be multiples of; 1 allows any. [B]
     """
 
     kind: str
@@ -72,6 +74,7 @@ class Meaning:
     zeroing: bool = False
     indices: tuple[int, ...] = ()
     spaces: tuple[str, ...] = ()
+    align: int = 1
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,13 @@ class RegisterClass:
 
 @dataclass(frozen=True)
 class InstructionSet:
-    """An instruction set: its registers, its instructions, and what closes a loop."""
+    """An instruction set: its registers, its instructions, and what closes a loop.
+
+    Parameters
+    ----------
+    load_store
+        Only loads and stores take operands in memory.
+    """
 
     name: str
     title: str
@@ -98,6 +107,7 @@ class InstructionSet:
     loop_control: tuple[str, ...] = ()
     spaces: tuple[str, ...] = ("memory",)
     parameters: Mapping[str, int] = field(default_factory=dict)
+    load_store: bool = False
 
     def meaning(self, mnemonic: str) -> Meaning:
         """Return what ``mnemonic`` computes; an instruction the set lacks is an error, never an alias."""
@@ -144,9 +154,30 @@ class InstructionSet:
 _TUPLES = ("sources", "scalar_sources", "indices", "spaces")
 
 
-def _meaning(entry: dict[str, Any], parameters: Mapping[str, int]) -> Meaning:
+def _each_width(table: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each instruction; one with ``widths`` stands for one per element width, whose numbers its texts name."""
+    for name, entry in table.items():
+        for width in entry.get("widths", (0,)):
+            numbers = {"e": width, "half": width // 2, "quarter": width // 4, "double": 2 * width,
+                       "top": width - 1, "bytes": width // 8, "double_bytes": width // 4}  # fmt: skip
+            filled = {key: _filled(value, numbers) for key, value in entry.items() if key != "widths"}
+            yield name.format(**numbers), filled if width else entry
+
+
+def _filled(value: Any, numbers: Mapping[str, int]) -> Any:
+    """Fill numbers into a text, or into each text of a list; a text that is a number then becomes one."""
+    if isinstance(value, list):
+        return [_filled(item, numbers) for item in value]
+    text = value.format(**numbers) if isinstance(value, str) else value
+    return int(text) if isinstance(text, str) and text.isdigit() else text
+
+
+def _meaning(entry: dict[str, Any], parameters: Mapping[str, int], aligned: bool) -> Meaning:
     """Read one entry; ``lanes = "vlen/8"`` divides a parameter (in bits) by an element width."""
     entry = dict(entry)
+    if aligned and (at := {"load": "sources", "store": "result"}.get(entry["kind"])):
+        element = entry[at][0] if at == "sources" else entry[at]
+        entry.setdefault("align", ELEMENT_BYTES[element])
     if isinstance(lanes := entry.get("lanes"), str):
         parameter, _, divisor = lanes.partition("/")
         entry["lanes"] = parameters[parameter] // int(divisor)
@@ -179,13 +210,15 @@ def load_isa(name: str, **parameters: int) -> InstructionSet:
         )
         for prefix, item in table["registers"].items()
     }
+    aligned = table.get("aligned", False)  # memory operands start at multiples of their element
     return InstructionSet(
         name=name,
         title=table["title"],
         source=table["source"],
         registers=classes,
-        instructions={key: _meaning(entry, values) for key, entry in table["instructions"].items()},
+        instructions={key: _meaning(entry, values, aligned) for key, entry in _each_width(table["instructions"])},
         loop_control=tuple(table.get("loop_control", ())),
         spaces=tuple(table.get("spaces", ("memory",))),
         parameters=values,
+        load_store=table.get("load_store", False),
     )
