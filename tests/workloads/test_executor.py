@@ -4,11 +4,14 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from workloads.executor import execute
-from workloads.isa import InstructionSet, Meaning, RegisterClass
+from workloads.codegen import generate
+from workloads.codegen.specs import ConvSpec
+from workloads.executor import codes, encode, execute
+from workloads.executor.forms import FORMS
+from workloads.isa import ELEMENT_BYTES, InstructionSet, Meaning, RegisterClass, load_isa
 from workloads.program import Address, Buffer, Instruction, Loop, Program, count
 
 DTYPES = {"s8": np.int8, "u8": np.uint8, "s16": np.int16, "u16": np.uint16, "s32": np.int32, "u32": np.uint32,
@@ -64,6 +67,7 @@ OPERATIONS = {
     kind=st.sampled_from(sorted(OPERATIONS)), types=st.tuples(*[st.sampled_from(sorted(set(DTYPES) - {"s64"}))] * 3),
     saturate=st.booleans(), lanes=st.integers(1, 40), seed=st.integers(0, 2**32 - 1),
 )  # fmt: skip
+@example(kind="multiply", types=("s16", "u32", "u32"), saturate=True, lanes=1, seed=0)
 def test_lanewise_operations_equal_python_integers(kind, types, saturate, lanes, seed):
     result, first, second = types
     generator = np.random.default_rng(seed)
@@ -119,6 +123,22 @@ def test_extend_takes_every_other_byte_from_a_start():
     word = np.array([1, -2, 3, -4], np.int8)
     meaning = Meaning("extend", "s16", ("s8",), lanes=2, step=2, start=1)  # SXTB16 with ROR #8
     assert run(meaning, word[:4], out=4).view(np.int16).tolist() == [-2, -4]
+
+
+def test_a_narrowing_onto_its_own_source_reads_each_lane_before_it_is_overwritten():
+    values = np.arange(-400, 400, 10).astype(np.int16)[:32]
+    isa = isa_of(
+        load=Meaning("load", "s16", ("s16",), 32), narrow=Meaning("narrow", "s8", ("s16",), 32),
+        store=Meaning("store", "s8", ("s8",), 32),
+    )  # fmt: skip
+    body = (
+        Instruction("load", "v0", (Address("input"),)),
+        Instruction("narrow", "v0", ("v0",)),
+        Instruction("store", Address("out"), ("v0",)),
+    )
+    program = Program("narrow", isa, (Buffer("input", 64, role="input"), Buffer("out", 32)), body)
+    expected = values.clip(-128, 127).tolist()
+    assert execute(program, {"input": values}).buffers["out"].view(np.int8).tolist() == expected
 
 
 @pytest.mark.parametrize("lanes", [3, 32])
@@ -240,6 +260,55 @@ def test_requantize_block_cuts_the_scale_and_clips_before_the_offset():
         assert out.view(np.int8).tolist() == expected
 
 
+KIND_OF = {
+    codes.COPY: "extend", codes.ADD: "add", codes.SUBTRACT: "subtract", codes.MULTIPLY: "multiply",
+    codes.MULTIPLY_ADD: "multiply_add", codes.MULTIPLY_HIGH: "multiply_high", codes.MINIMUM: "minimum",
+    codes.MAXIMUM: "maximum", codes.AND: "and", codes.OR: "or", codes.XOR: "xor", codes.SHIFT_LEFT: "shift_left",
+    codes.SHIFT_RIGHT: "shift_right", codes.LESS_THAN: "less_than", codes.DIVIDE: "divide", codes.DOT: "dot",
+    codes.TO_FLOAT: "convert", codes.TO_INTEGER: "convert", codes.PERMUTE: "permute",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_a_form_with_fixed_types_equals_the_lanes_of_any_type(form, monkeypatch):
+    """Whole vectors of a form, its tail, and its extremes, against the same instruction run lane by lane."""
+    lanes = len(form.indices) or (1 if form.single else 67)
+    meaning = Meaning(
+        KIND_OF[form.operation], form.types[0], form.types[1:], lanes, form.group, form.step,
+        saturate=form.saturate, rounding="up" if form.rounds else "none", shift=form.shift, holds=form.held,
+        scalar_sources=form.scalars, indices=form.indices,
+    )  # fmt: skip
+    generator = np.random.default_rng(len(str(form)))
+    sources = []
+    for kind in form.types[1:]:
+        elements = lanes * max(form.group, form.step)
+        if kind == "f32":
+            values = generator.normal(0, 1e6, elements).astype(np.float32)
+            values[:3] = np.inf, -0.0, 3e9
+        else:
+            limits = np.iinfo(DTYPES[kind])
+            values = generator.integers(limits.min, limits.max, elements, DTYPES[kind], endpoint=True)
+            values[:4] = (np.array([limits.max, limits.min, 0, 1])[:elements]).astype(DTYPES[kind])
+            values = np.where(generator.random(elements) < 0.5, values, values % 40).astype(values.dtype)
+        sources.append(values)
+    bytes_out = lanes * ELEMENT_BYTES[form.held]
+    found = run(meaning, *sources, out=bytes_out)
+    monkeypatch.setattr(encode, "OPCODE_OF", {})
+    assert found.tobytes() == run(meaning, *sources, out=bytes_out).tobytes()
+
+
+@pytest.mark.parametrize("name", ["thumb2-dsp", "rv64gc", "rvv", "avx2", "avx512-vnni"])
+def test_nine_of_ten_instructions_of_a_convolution_run_as_forms(name):
+    program = generate(ConvSpec(1, 8, 8, 64, 8, 8, 64, (3, 3), (1, 1), (1, 1)), load_isa(name))
+    rows = np.array(encode.encode(program).rows, np.int64)
+    times = np.ones(len(rows), np.int64)
+    ends = rows[:, codes.OPCODE] == codes.END_LOOP
+    for end in np.flatnonzero(ends):
+        times[rows[end, codes.TARGET] : end] *= rows[end, codes.TRIPS]
+    forms = rows[:, codes.OPCODE] >= codes.FIRST_FORM
+    assert times[forms].sum() > 0.9 * times[~ends].sum()
+
+
 def test_blocks_are_copied_and_filled_with_strides():
     x = np.arange(12, dtype=np.int8)
     out = run(Meaning("copy_block", "s8", ("s8",)), x, out=11, shape=(3, 2, 4, 4))
@@ -248,11 +317,14 @@ def test_blocks_are_copied_and_filled_with_strides():
     assert out.tolist() == [300, 300, 0, 300, 300]
 
 
+BELOW = "has an extent, stride or index below 0"
+
+
 @pytest.mark.parametrize(
     ("meaning", "shape", "fault"),
     [
-        (Meaning("copy_block", "s8", ("s8",)), (2, -1, 4, 4), "shape (2, -1, 4, 4) has an extent, stride or index below 0"),
-        (Meaning("load", "s8", ("s8",), 4), (-1,), "shape (-1,) has an extent, stride or index below 0"),
+        (Meaning("copy_block", "s8", ("s8",)), (2, -1, 4, 4), f"shape (2, -1, 4, 4) {BELOW}"),
+        (Meaning("load", "s8", ("s8",), 4), (-1,), f"shape (-1,) {BELOW}"),
         (Meaning("permute", "s8", ("s8",), 4), (0, 1, 4, 2), "permutes lanes (0, 1, 4, 2) of 4"),
     ],
 )  # fmt: skip

@@ -214,7 +214,7 @@ def _instruction(code: Code, program: Program, instruction: Instruction, moves: 
     row = _row(meaning, lanes, destination, sources, instruction)
     code.counted.append(Counted(instruction.op, -1, _traffic(instruction, meaning, destination, sources)))
     sources = _stage(code, row, destination, sources, lanes, meaning)
-    _specialize(row, meaning, destination, sources)
+    _specialize(row, meaning, destination, sources, instruction.shape or meaning.indices)
     _emit(code, row, (destination, *sources), moves)
     if meaning.zeroing and isinstance(instruction.destination, str):
         first, size, _ = program.isa.register(instruction.destination)
@@ -227,9 +227,9 @@ def _plain(opcode: int, lanes: int, kind: str, step: int) -> list[int]:
     """Return a row that copies ``lanes`` elements of one type."""
     row = [0] * k.COLUMNS
     size = ELEMENT_BYTES[kind]
-    for column, value in ((k.OPCODE, opcode), (k.LANES, lanes), (k.RESULT, _TYPES[kind]), (k.HELD, _TYPES[kind]),
-                          (k.TYPE_A, _TYPES[kind]), (k.STEP_D, size), (k.STEP_A, step), (k.SOURCES, 1)):  # fmt: skip
-        row[column] = value
+    row[k.OPCODE] = row[k.INNER] = opcode
+    row[k.RESULT] = row[k.HELD] = row[k.TYPE_A] = _TYPES[kind]
+    row[k.LANES], row[k.STEP_D], row[k.STEP_A], row[k.SOURCES] = lanes, size, step, 1
     return row
 
 
@@ -326,7 +326,7 @@ def _stage(
         elements = lanes * meaning.group if meaning.kind == "dot" and position < 2 else lanes
         size = (elements - 1) * place.step + ELEMENT_BYTES[place.kind]
         lane_by_lane = row[k.OPCODE] not in _CROSSING or position == 2
-        safe = lane_by_lane and place.at == start and place.step == destination.step
+        safe = lane_by_lane and place.at >= start and place.step >= destination.step
         if safe or place.space or place.at >= end or place.at + size <= start:
             staged.append(place)
             continue
@@ -339,9 +339,15 @@ def _stage(
     return staged
 
 
-def _specialize(row: list[int], meaning: Meaning, destination: Place, sources: list[Place]) -> None:
+def _specialize(
+    row: list[int], meaning: Meaning, destination: Place, sources: list[Place], indices: tuple[int, ...] = ()
+) -> None:
     """Give a row the opcode of the form with its types, where there is one; plain Python knows only general rows."""
     if numba.config.DISABLE_JIT:
+        return
+    if row[k.OPCODE] == k.PERMUTE:
+        pick = Form(k.PERMUTE, (meaning.result,) * 3, destination.kind, single=True, indices=indices)
+        row[k.OPCODE] = OPCODE_OF.get(pick, k.PERMUTE)
         return
     lanes, sizes = row[k.LANES], [ELEMENT_BYTES[place.kind] for place in sources]
     single = lanes == 1

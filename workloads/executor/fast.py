@@ -17,7 +17,7 @@ from workloads.kernels.llvm import I64, load, splat, store
 if TYPE_CHECKING:
     from workloads.executor.forms import Form
 
-CHUNK_BYTES = 32  # of results made at once: an AVX register
+CHUNKS = (64, 32)  # bytes of results made at once: two AVX registers, one, then single lanes
 
 
 def _plus(builder: ir.IRBuilder, address: Any, lane: Any, step: int) -> Any:
@@ -73,11 +73,12 @@ def _emit(builder: ir.IRBuilder, form: Form, row: Any) -> None:
 
     places = [column(k.AT_D + place) for place in range(len(form.types))]
     if form.single:
-        _chunk(builder, form, places, None, 1)
+        _chunk(builder, form, places, None, len(form.indices) or 1)
         return
     lane, end = ir.Constant(I64, 0), column(k.LANES)
     if form.step == 1:
-        lane = _loop(builder, form, places, lane, end, CHUNK_BYTES // ELEMENT_BYTES[form.held])
+        for nbytes in CHUNKS:
+            lane = _loop(builder, form, places, lane, end, nbytes // ELEMENT_BYTES[form.held])
     _loop(builder, form, places, lane, end, 1)
 
 

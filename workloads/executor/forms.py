@@ -26,6 +26,8 @@ class Form(NamedTuple):
         As of the instruction's meaning.
     step
         Elements from lane to lane of the first source.
+    indices
+        Of a permutation, which has as many lanes in all.
     """
 
     operation: int
@@ -38,16 +40,17 @@ class Form(NamedTuple):
     shift: int = 0
     group: int = 1
     step: int = 1
+    indices: tuple[int, ...] = ()
 
 
 _OPERATIONS = {
     "copy": k.COPY, "add": k.ADD, "sub": k.SUBTRACT, "mul": k.MULTIPLY, "mad": k.MULTIPLY_ADD, "high": k.MULTIPLY_HIGH,
     "min": k.MINIMUM, "max": k.MAXIMUM, "and": k.AND, "or": k.OR, "xor": k.XOR, "shl": k.SHIFT_LEFT,
     "shr": k.SHIFT_RIGHT, "less": k.LESS_THAN, "div": k.DIVIDE, "dot": k.DOT, "float": k.TO_FLOAT,
-    "round": k.TO_INTEGER,
+    "round": k.TO_INTEGER, "pick": k.PERMUTE,
 }  # fmt: skip
 
-# operation, result:held, sources (* gives one element to all lanes), then: sat, up, shift, group, step
+# operation, result:held, sources (* gives one element to all lanes), then: sat, up, shift, group, step, indices
 _SINGLE = """
 copy s32 s32; copy s32 s8; copy s8 s32; copy s16 s32; copy s32 s16; copy s64 s64; copy s64 s8; copy s64 s32
 copy s16 s16; copy s8 s8; copy s32 s64; copy s8 s64; copy s8:s64 s8; copy s32:s64 s32
@@ -56,7 +59,7 @@ add s32 s32 s32 sat; min s32 s32 s32; max s32 s32 s32; mad s32 s32 s32 s32; mul 
 shl s32 s32 u8; shr u32 u32 u8; shr s32 s32 u8; copy s8:s32 s32 sat; copy u8:s32 s32 sat; dot s32 s16 s16 s32 group 2
 add s64 s64 s64; sub s64 s64 s64; mul s64 s64 s64; and s64 s64 s64; or s64 s64 s64; xor s64 s64 s64
 add s32:s64 s32 s32; sub s32:s64 s32 s32; mul s32:s64 s32 s32; min s64 s64 s64; max s64 s64 s64; less s64 s64 s64
-shl s64 s64 u8; shr s64 s64 u8; shr u32 u32 u32
+shl s64 s64 u8; shr s64 s64 u8; shr u32 u32 u32; pick s16 s16 s16 indices 0,2; pick s16 s16 s16 indices 3,1
 """
 _MANY = """
 copy s64 s64; copy s32 s32; copy s16 s16; copy s8 s8; copy s16 s8; copy s32 s8; copy u32 u16; copy s32 s16
@@ -82,11 +85,12 @@ def _form(text: str, *, single: bool) -> Form:
     operation, result, *rest = text.split()
     kind, _, held = result.partition(":")
     numbers = {word: int(rest[rest.index(word) + 1]) for word in ("shift", "group", "step") if word in rest}
+    indices = rest[rest.index("indices") + 1].split(",") if "indices" in rest else []
     sources = [word for word in rest if word[0] in "suf" and word[1:].rstrip("*").isdigit()]
     return Form(
         _OPERATIONS[operation], (kind, *(word.rstrip("*") for word in sources)), held or kind, single,
         tuple(place for place, word in enumerate(sources) if word.endswith("*")),
-        saturate="sat" in rest, rounds="up" in rest, **numbers,
+        saturate="sat" in rest, rounds="up" in rest, indices=tuple(map(int, indices)), **numbers,
     )  # fmt: skip
 
 

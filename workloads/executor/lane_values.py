@@ -51,6 +51,8 @@ def combine(builder: ir.IRBuilder, form: Form, sources: list[Any], lanes: int) -
     kinds = form.types[1:]
     if form.operation in (k.TO_FLOAT, k.TO_INTEGER) or form.types[0] == "f32":
         return _floats(builder, form, sources, lanes)
+    if form.operation == k.PERMUTE:
+        return builder.shuffle_vector(*sources, ir.Constant(ir.VectorType(I32, lanes), list(form.indices)))
     if form.operation == k.DOT:
         return _dot(builder, form, sources, lanes)
     if form.operation in _SPECIAL:

@@ -9,6 +9,8 @@ from workloads.executor import memory
 from workloads.executor.floats import Float, Int, get_float, put_float
 from workloads.kernels.jit import kernel
 
+_HIGHEST = np.int64(2**63 - 1)
+
 
 @kernel
 def column(row: Int, column: Int) -> Int:
@@ -100,8 +102,9 @@ def _integer_lane(row: Int, opcode: Int, a: Int, b: Int, c: Int) -> Int:  # noqa
         return a + b
     if opcode == k.SUBTRACT:
         return a - b
-    if opcode == k.MULTIPLY:
-        return a * b
+    if opcode == k.MULTIPLY:  # of two u32 more than int64 holds
+        beyond = column(row, k.SATURATE) and a > 0 and b > _HIGHEST // a
+        return _HIGHEST if beyond else a * b
     if opcode == k.MULTIPLY_ADD:
         return a * b + c
     if opcode == k.MULTIPLY_HIGH:
