@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 from reports import bench_record, bench_tables
 from reports.bench_compare import FIGURES, sentence
+from reports.formats import engineering, integer, percent, significant
 from reports.markdown import bullets, escape, table_block
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def verdict(bench: Bench, compared: Comparison | None) -> str:
     if compared is None:
         return f"{count}, none compared: there is no baseline; write one with --accept."
     kinds = Counter(found.kind for found in compared.differences)
-    words = [f"{number} {TITLES[kind].lower()}" for kind, number in sorted(kinds.items())]
+    words = [f"{kinds[kind]} {title.lower()}" for kind, title in TITLES.items() if kinds[kind]]
     return f"OK: {count}, {compared.compared} compared: {', '.join(words) or 'no difference'}."
 
 
@@ -149,8 +150,8 @@ def junit(bench: Bench, compared: Comparison | None) -> str:
         owner.set("tests", str(len(cases)))
         owner.set("failures", str(sum(case.find("failure") is not None for case in cases)))
         owner.set("errors", "0")
-        owner.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
         owner.set("time", f"{sum(float(case.get('time', 0)) for case in cases):.9f}")
+    suite.set("skipped", str(sum(case.find("skipped") is not None for case in cases)))
     root.append(suite)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
@@ -167,8 +168,17 @@ def _case(suite: ET.Element, row: Measured, found: Difference | None, compared: 
     case.set("time", f"{row.time_s:.9f}")
     if found is not None and found.failed:
         failed = ET.SubElement(case, "failure", message=sentence(found), type="regression")
-        failed.text = f"{', '.join(found.failed)} grew: {sentence(found)}"
+        failed.text = f"{' and '.join(found.failed)} grew"
     elif compared is not None and row.name in compared.appeared:
         ET.SubElement(case, "skipped", message="not in the baseline")
-    elif found is not None:
-        ET.SubElement(case, "system-out").text = f"{found.kind}: {sentence(found)}"
+    lines = [] if found is None else [f"{TITLES[found.kind]}: {sentence(found)}"]
+    ET.SubElement(case, "system-out").text = "\n".join([*lines, _figures(row)])
+
+
+def _figures(row: Measured) -> str:
+    rate = f", {significant(row.macs_per_cycle)} MAC/cycle ({percent(row.share_of_peak)} of peak)" if row.macs else ""
+    code = "" if row.code_bytes is None else f", {integer(row.code_bytes)} B of code"
+    energy = engineering(row.energy_j, "J")
+    return (
+        f"{integer(round(row.cycles))} cycles, {energy}, {integer(row.bytes)} B moved{code}{rate}, bound by {row.bound}"
+    )

@@ -128,9 +128,12 @@ def timeline(program: Program, core: Core, iterations: int = 2) -> str:
     Raises
     ------
     InputError
-        As ``cost``.
+        As ``cost``; or cores of this kind draw none.
     """
-    drawn: str = _module(core.model).timeline(program, core, iterations)
+    model = _module(core.model)
+    if not hasattr(model, "timeline"):
+        raise InputError(core.name, [f"{core.model!r} cores draw no timeline"])
+    drawn: str = model.timeline(program, core, iterations)
     return drawn
 
 

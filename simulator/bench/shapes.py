@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 def _pair(raw: Any) -> Any:
     """Read 3 as [3, 3]."""
-    return [raw, raw] if isinstance(raw, int) else raw
+    found = [raw, raw] if isinstance(raw, int) else raw
+    if not isinstance(found, list) or len(found) != 2:
+        raise ValueError(f"{raw!r}; expected one extent, or [vertical, horizontal]")
+    return found
 
 
 def _images(raw: Any) -> Any:
     """Read [height, width, channels] as a batch of one."""
-    return [1, *raw] if isinstance(raw, list) and len(raw) == 3 else raw
+    if not isinstance(raw, list) or len(raw) not in (3, 4):
+        raise ValueError(f"{raw!r}; expected [height, width, channels], after the batch if there is more than one")
+    return [1, *raw] if len(raw) == 3 else raw
 
 
 def _padding(raw: Any) -> Any:
