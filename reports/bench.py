@@ -47,9 +47,9 @@ def verdict(bench: Bench, compared: Comparison | None) -> str:
     """Say in one sentence how many kernels were measured and compared, and what came of it."""
     if (failed := failure(bench, compared)) is not None:
         return f"FAILED: {failed}"
-    count = f"{len(bench.kernels)} kernels measured"
+    count = f"{len(bench.kernels)} kernel{'s' if len(bench.kernels) != 1 else ''} measured"
     if compared is None:
-        return f"{count}, none compared: there is no baseline; write one with --accept."
+        return f"OK: {count}, none compared: there is no baseline; write one with --accept."
     kinds = Counter(found.kind for found in compared.differences)
     words = [f"{kinds[kind]} {title.lower()}" for kind, title in TITLES.items() if kinds[kind]]
     return f"OK: {count}, {compared.compared} compared: {', '.join(words) or 'no difference'}."

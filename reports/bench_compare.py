@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from reports.formats import change, engineering, integer
@@ -38,7 +39,9 @@ class Gate:
         """Whether a figure grew too much."""
         if self.cycles is not None:
             return figure == "cycles" and after - before > self.cycles
-        return figure in self.figures and after > before * (1 + self.percent / 100)
+        # In decimals, as figures and limit are written: 3 % more than 100 is 103, not 103.00000000000001.
+        limit = Decimal(str(before)) * (1 + Decimal(str(self.percent)) / 100)
+        return figure in self.figures and Decimal(str(after)) > limit
 
     def __str__(self) -> str:
         if self.cycles is not None:
