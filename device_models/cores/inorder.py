@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from device_models.cores import Core, CoreCost
 from device_models.cores.drawing import Step, binding, draw
-from device_models.cores.pipeline import Pipeline, settle
+from device_models.cores.pipeline import Pipeline, alone, settle
 from device_models.cores.timing import Issue, Tables, blocks, exit_cost, innermost, issues_of
 from device_models.figures import Sourced
 from workloads.listing import text
@@ -70,8 +70,8 @@ def cost(program: Program, core: Core) -> CoreCost:
     """Return the cycles of a Program on an in-order core.
 
     Each straight-line block is scheduled once and, in a loop, repeated until its rate is steady; a loop whose
-    end the predictor cannot know adds a mispredict. A block begins when the one before it has issued, with all
-    results there and all ports free, so blocks and loops in sequence add up.
+    end the predictor cannot know adds a mispredict. A block ends when whatever follows could issue at the earliest;
+    the next one begins with all results there and all ports free, so blocks and loops in sequence add up.
     """
     split, resources = _cost(program.body, program, core)
     needs = _needs(split, resources)
@@ -130,8 +130,9 @@ def _near(instruction: Instruction, variable: str) -> Instruction:
 
 def _needs(split: Split, resources: Mapping[str, float]) -> dict[str, float]:
     """Return resources and waits side by side; "order" is what program order costs beyond the busiest resource."""
-    order = max(0.0, split.issue - max(resources.values(), default=0.0))
-    return {**resources, "order": order, "latency": split.latency, "branch": split.branch}
+    within = {name: min(value, split.cycles) for name, value in resources.items()}  # a port may be busy beyond the end
+    order = max(0.0, split.issue - max(within.values(), default=0.0))
+    return {**within, "order": order, "latency": split.latency, "branch": split.branch}
 
 
 def _cost(body: tuple[Statement, ...], program: Program, core: Core) -> tuple[Split, defaultdict[str, float]]:
@@ -177,21 +178,22 @@ def block_cost(block: tuple[Issue, ...], core: Core) -> BlockCost:
     """
     tables: Timing = core.timing
     at_once = tuple(replace(issue, latency=0.0, accumulator_latency=0.0, latency_to=(), late=0.0) for issue in block)
+    once = alone(Pipeline(tables), block)
+    issued = min(once, alone(Pipeline(tables), at_once))
     plain, real = settle(Pipeline(tables), at_once), settle(Pipeline(tables), block)
     fetched = plain
     if tables.branch.taken is not None:
         seamless = tables.branch.model_copy(update={"taken": None})
         plain = settle(Pipeline(tables.model_copy(update={"branch": seamless})), at_once)
-    issue = min(plain.first, real.first), min(plain.steady, real.steady)
-    alone = Split(issue[0], real.first - issue[0], 0.0)
-    branch = min(fetched.steady, real.steady) - issue[1]
-    again = Split(issue[1], real.steady - issue[1] - branch, branch)
+    plain, fetched = min(plain, real), min(fetched, real)
     use = defaultdict(float, {"issue": sum(each.slots for each in block) / tables.issue_width.value})
     widths = Counter(port_class(port) for port in tables.ports)
     for each in block:
         for ports, cycles in each.micros:
             use[port_class(ports[0])] += cycles / widths[port_class(ports[0])]
-    return BlockCost(alone, again, tuple(use.items()))
+    return BlockCost(
+        Split(issued, once - issued, 0.0), Split(plain, real - fetched, fetched - plain), tuple(use.items())
+    )
 
 
 def port_class(port: str) -> str:

@@ -96,6 +96,11 @@ class Pipeline:
             self._refill = math.ceil(self._taken)
             self._advance(self.cycle + 1 + self._refill)
 
+    def end(self) -> float:
+        """Return when whatever comes next could issue at the earliest: in its own cycle, on a port that is free."""
+        self._advance(self.cycle + 1)
+        return float(max(self.cycle, math.ceil(min(self._free.values()) - 1e-9)))
+
     def state(self) -> tuple[object, ...]:
         """Return all that later issues depend on, relative to the current cycle."""
         free = tuple(round(max(0.0, when - self.cycle), 6) for when in self._free.values())
@@ -195,30 +200,26 @@ def _choose(
     return None
 
 
-@dataclass(frozen=True)
-class Rhythm:
-    """How a block repeats: the cycles of its first iteration alone, of each when steady, and after how many."""
-
-    first: float
-    steady: float
-    iterations: int
+def alone(pipeline: Pipeline, block: tuple[Issue, ...]) -> float:
+    """Return the cycles of a block that runs once on a fresh pipeline. [cycle]"""
+    for issue in block:
+        pipeline.issue(issue)
+    return pipeline.end()
 
 
-def settle(pipeline: Pipeline, block: tuple[Issue, ...]) -> Rhythm:
-    """Repeat a block on a fresh pipeline until its state recurs: from then on the same iterations follow for ever."""
+def settle(pipeline: Pipeline, block: tuple[Issue, ...]) -> float:
+    """Repeat a block on a fresh pipeline until its state recurs, and return the cycles per iteration from then on."""
     seen: dict[tuple[object, ...], int] = {}
     ends: list[int] = []
-    first = 0.0
     while len(ends) < _MOST:
         for issue in block:
             pipeline.issue(issue)
-        first = first or pipeline.cycle + 1.0
         pipeline.branch()
         ends.append(pipeline.cycle)
         state = pipeline.state()
         if state in seen:
             start = seen[state]
-            return Rhythm(first, (ends[-1] - ends[start]) / (len(ends) - 1 - start), len(ends))
+            return (ends[-1] - ends[start]) / (len(ends) - 1 - start)
         seen[state] = len(ends) - 1
     start = _MOST // 2
-    return Rhythm(first, (ends[-1] - ends[start]) / (_MOST - 1 - start), _MOST)
+    return (ends[-1] - ends[start]) / (_MOST - 1 - start)
