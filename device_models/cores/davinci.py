@@ -52,7 +52,7 @@ def cost(program: Program, core: Core) -> CoreCost:
 
 def prepare(program: Program, core: Core) -> tuple[Nest, Machine]:
     """Return a Program as a core's hardware instructions, and its queues at rest; see ``cost`` for errors."""
-    if faults := list(overflows(program, core.parameters)):
+    if faults := list(overflows(program, core.isa(program.isa.name).parameters)):
         raise InputError(core.name, [f"program {program.name!r}: {fault}" for fault in faults])
     nest = nest_of(program, core)
     return nest, machine_of(program, nest)
