@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from dataclasses import asdict, astuple, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from device_models.cores import cost
 from device_models.kernel_cache import fingerprint, remembered
-from device_models.memory import WEIGHT_ROLES, Traffic, Working, traffic
+from device_models.memory import WEIGHT_ROLES, Traffic, Working, memory_time, traffic
+from device_models.search import ranked
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def layer_kernel(graph: Graph, layer: Layer, device: Device, working: Working) -
         spec = specify(graph, layer)
         if spec is None:
             return FREE
-        return generated(spec, device, working)
+        return generated(spec, device, working, best_options(spec, device, working))
     except NotImplementedError:
         return _per_element(graph, layer, device)
 
@@ -109,6 +111,50 @@ def _per_element(graph: Graph, layer: Layer, device: Device) -> Kernel | None:
     elements = max(tensor.elements for tensor in tensors)
     ends = (rate.lowest / rate.value, rate.highest / rate.value) if rate.value else (1.0, 1.0)
     return Kernel(elements * rate.value, layer.op, distinct_bytes=nbytes, low=ends[0], high=ends[1])
+
+
+@lru_cache(maxsize=4096)
+def best_options(spec: Spec, device: Device, working: Working) -> Options:
+    """Return the options of the fastest kernel whose layer takes no longer than the generator's own choice.
+
+    Raises
+    ------
+    NotImplementedError
+        No kernel is generated for it on the core's instruction set.
+    """
+    key = f"best {spec!r} {working!r} {fingerprint(device)}"
+    return Options(**json.loads(remembered(key, lambda: json.dumps(asdict(_best(spec, device, working))))))
+
+
+def _best(spec: Spec, device: Device, working: Working) -> Options:
+    """Compare layers at both ends of the clock and of the number of threads: fewer cycles may move more bytes."""
+    from workloads.codegen import choices, generate
+
+    isa, core = device.core.isa(), device.core
+    tried, own = ranked(spec, core), choices(spec, isa)[0]
+    if tried[0][0] == own:
+        return DEFAULT
+    settings = [
+        (frequency.value, threads)
+        for frequency in (device.clock.minimum, device.clock.maximum)
+        for threads in (1, device.cores)
+    ]
+
+    def times(options: Options, cycles: float) -> list[float]:
+        moved = traffic(generate(spec, isa, options), device, working).levels
+        return [
+            together(cycles / frequency / threads, memory_time(moved, device, frequency, threads)[0], device)
+            for frequency, threads in settings
+        ]
+
+    bounds = times(own, dict(tried)[own])
+    faster = tried[: [options for options, _ in tried].index(own)]
+    return next((one for one, cycles in faster if all(map(operator.le, times(one, cycles), bounds))), DEFAULT)
+
+
+def together(compute_s: float, memory_s: float, device: Device) -> float:
+    """Return the time of work and memory: an in-order core waits for memory, the others overlap it with work. [s]"""
+    return compute_s + memory_s if device.core.model == "inorder" else max(compute_s, memory_s)
 
 
 @lru_cache(maxsize=4096)
@@ -162,6 +208,7 @@ def _read(text: str) -> Kernel:
 
 def _cost(program: Program, cycles: CoreCost, device: Device, working: Working | None) -> str:
     """Return the kernel's cost as JSON, which keeps every float exactly."""
+    from workloads.encoding import code_bytes
     from workloads.program import count
     from workloads.program_file import digest
 
@@ -173,7 +220,7 @@ def _cost(program: Program, cycles: CoreCost, device: Device, working: Working |
     detail = Detail(
         digest(program),
         program.macs,
-        None,
+        code_bytes(program),
         executed.loaded_bytes.get(space, 0),
         executed.stored_bytes.get(space, 0),
         *(tuple(sorted(each.items())) for each in amounts),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from device_models.cores import Core
     from device_models.device import Device
 
 KEPT_FILES = 4  # of older sources
@@ -63,14 +64,16 @@ def source_hash() -> str:
     """Return a hash over the code generators, the instruction sets, the core models and their data."""
     ours = Path(__file__).parent
     theirs = ours.parent / "workloads"
-    return _hashed([*ours.rglob("*.py"), *theirs.glob("*.py"), *theirs.glob("codegen/*.py"), *theirs.glob("isa/*")])
+    data = [*theirs.glob("isa/*"), *theirs.glob("*.toml")]
+    return _hashed([*ours.rglob("*.py"), *theirs.glob("*.py"), *theirs.glob("codegen/*.py"), *data])
 
 
 @cache
 def generator_hash() -> str:
     """Return a hash over what makes Programs: the code generators and the instruction sets."""
     theirs = Path(__file__).parents[1] / "workloads"
-    return _hashed([theirs / "program.py", theirs / "options.py", *theirs.glob("codegen/*.py"), *theirs.glob("isa/*")])
+    rules = [theirs / name for name in ("program.py", "options.py", "encoding.py", "encoding.toml")]
+    return _hashed([*rules, *theirs.glob("codegen/*.py"), *theirs.glob("isa/*")])
 
 
 @cache
@@ -93,6 +96,11 @@ def _hashed(files: Iterable[Path]) -> str:
 @cache
 def fingerprint(device: Device) -> str:
     """Return a hash of what a kernel's cost depends on: the core with its timings, and the memories."""
-    core = device.core
-    content = repr((core.model, core.instruction_sets, sorted(core.parameters.items()), core.timing, device.memory))
+    return hashlib.sha256(f"{core_fingerprint(device.core)} {device.memory!r}".encode()).hexdigest()
+
+
+@cache
+def core_fingerprint(core: Core) -> str:
+    """Return a hash of what a kernel's cycles depend on: the core model, the instruction sets and the timings."""
+    content = repr((core.model, core.instruction_sets, sorted(core.parameters.items()), core.timing))
     return hashlib.sha256(content.encode()).hexdigest()

@@ -78,7 +78,10 @@ def test_a_device_of_the_same_name_with_other_memories_is_another_device(folder,
     assert kernel_cache.fingerprint(other) != kernel_cache.fingerprint(load_device("jh7110"))
 
 
-@pytest.mark.parametrize("edited", ["workloads/codegen/common.py", "workloads/isa/rvv.toml", "device_models/memory.py"])
+@pytest.mark.parametrize(
+    "edited",
+    ["workloads/codegen/common.py", "workloads/isa/rvv.toml", "workloads/encoding.toml", "device_models/memory.py"],
+)
 def test_an_edit_of_any_source_starts_a_new_file(tmp_path, edited):
     for package in ("device_models", "workloads"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
