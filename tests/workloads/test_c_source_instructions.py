@@ -98,7 +98,9 @@ def program_of(isa, op, count, memory):
         if meaning.accumulate or isa.name in ("avx2", "avx512-vnni"):
             body += fill(isa, ("d", names["d"]), size)
         body.append(Instruction(op, names["d"], tuple(sources), count))
-        body += spill(isa, names["d"], size)
+        # Masked lanes, and the bytes around an inserted one, stay as they were.
+        kept = meaning.lanes * size // written if isa.name == "avx512-vnni" else 32 if "vpinsr" in op else size
+        body += spill(isa, names["d"], kept)
     used = sorted({s.buffer for one in body for s in one.sources if isinstance(s, Address)})
     buffers = (*(Buffer(letter, ROOM, role="input") for letter in used), Buffer("out", ROOM, role="output"))
     return Program(f"{op}_{count or 'all'}", isa, buffers, tuple(body))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workloads.codegen import generate, pack
+from workloads.codegen import choices, generate, pack
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec
 from workloads.isa import load_isa
 from workloads.operands import Operands
@@ -31,9 +31,10 @@ SPECS = (
 
 
 def job(toolchains, spec, isa, seed):
-    """Return the Program of a layer with random weights, scales and inputs."""
+    """Return the Program of a layer with random weights, scales and inputs; layers differ in what they choose."""
     random = np.random.default_rng(seed)
-    program = generate(spec, isa)
+    offered = choices(spec, isa)
+    program = generate(spec, isa, offered[seed % len(offered)])
     given = {
         buffer.name: random.integers(-128, 128, buffer.bytes).astype(np.int8)
         for buffer in program.buffers
