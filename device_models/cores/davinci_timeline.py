@@ -55,7 +55,7 @@ def draw(title: str, nest: Nest, machine: Machine, bound: str, iterations: int) 
     queues = [queue for queue in QUEUES if queue in loop.busy]
     width = max(len(queue) for queue in queues)
     count = int(-(-(window.end - window.start) // step))
-    where = f"loop {loop.variable!r}, {_trips(window)} of {loop.trips}" if loop.variable else "all of it"
+    where = f"loop {loop.variable!r}, {_trips(window)} of 0..{loop.trips - 1}" if loop.variable else "all of it"
     ruler = "".join(f"{round(place * step):<10,}" for place in range(0, count, 10))
     lines = [f"{title}: {where}", LEGEND, "", f"{'cycle':<{width}}   {'busy':>5}  {ruler}".rstrip()]
     for queue in queues:
@@ -99,7 +99,7 @@ def _turns(path: tuple[Nest, ...], machine: Machine, iterations: int) -> list[Tu
     for outer, inner in pairwise(path):
         before = outer.parts[: outer.parts.index(inner)]
         state, seen = machine.run(before, state, seen)
-        skipped = max(0, (inner.trips - (iterations + 2 if inner is path[-1] else 0)) // 2)
+        skipped = max(0, (inner.trips - (iterations + AHEAD if inner is path[-1] else 0)) // 2)
         if skipped:
             matrix, seen = machine.passage(inner, seen, skipped)
             state = product(matrix, state)
