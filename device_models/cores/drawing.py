@@ -79,7 +79,7 @@ def binding(bound: str, cycles: float, by_resource: Mapping[str, float]) -> str:
     """Return the last line of a timeline: what binds, and what each resource alone would need. [cycle/iteration]"""
     named = sorted(by_resource.items(), key=lambda item: (-item[1], item[0]))
     needs = ", ".join(f"{name} {round(value, 2):g}" for name, value in named if round(value, 2))
-    return f"{bound} binds: {round(cycles, 2):g} cycles per iteration; each alone would need: {needs or 'nothing'}"
+    return f"{bound} binds: {round(cycles, 2):g} cycles per iteration; by resource: {needs or 'nothing'}"
 
 
 def _pages(steps: Sequence[Step]) -> Iterator[tuple[float, list[Step]]]:

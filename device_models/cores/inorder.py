@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from device_models.cores import Core, CoreCost
 from device_models.cores.drawing import Step, binding, draw
 from device_models.cores.pipeline import Pipeline, alone, settle
-from device_models.cores.timing import Issue, Tables, blocks, exit_cost, innermost, issues_of
+from device_models.cores.timing import Issue, Split, Tables, blocks, exit_cost, innermost, issues_of
 from device_models.figures import Sourced
 from workloads.listing import text
 from workloads.program import Address, Instruction, Loop
@@ -32,19 +32,6 @@ class Timing(Tables):
     """The tables of an in-order core."""
 
     conflicts: tuple[Conflict, ...] = ()
-
-
-class Split(NamedTuple):
-    """Cycles by cause: were each result there at once and no fetch started anew; for results; for fetch."""
-
-    issue: float
-    latency: float
-    branch: float
-
-    @property
-    def cycles(self) -> float:
-        """All of them."""
-        return sum(self)
 
 
 @dataclass(frozen=True)
@@ -86,7 +73,8 @@ def timeline(program: Program, core: Core, iterations: int = 2) -> str:
     spent = [times * _repeated(block, loop).cycles for block, (loop, times) in zip(found, loops, strict=True)]
     costliest = spent.index(max(spent))
     (loop, times), block = loops[costliest], found[costliest]
-    where = f"loop {loop.variable}, {loop.trips} trips {times} times" if loop.variable else "no loop"
+    often = "once" if times == 1 else f"{times} times"
+    where = f"loop {loop.variable} of {loop.trips} trips, {often}" if loop.variable else "no loop"
     whole = cost(program, core).cycles
     title = f"{core.title}, {program.name}, {where}: {spent[costliest]:.0f} of {whole:.0f} cycles"
     split = block.again if loop.trips > 1 else block.alone
