@@ -96,6 +96,8 @@ def _instruction(program: Program, instruction: Instruction, trips: Mapping[str,
     if len(instruction.sources) != len(meaning.sources):
         yield f"has {len(instruction.sources)} sources; {len(meaning.sources)} expected"
         return
+    if meaning.kind == "gather" and not isinstance(instruction.sources[0], Address):
+        yield f"looks up {instruction.sources[0]!r}; an address expected"
     registers = isinstance(instruction.destination, str)
     count = meaning.lanes if instruction.count is None else instruction.count
     if count < 1 or (registers and count > meaning.lanes):
@@ -129,6 +131,8 @@ def _span(meaning: Meaning, role: str, shape: tuple[int, ...], elements: int, si
             return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
         case "requantize_block", "destination" | "source 0" if len(shape) >= 4:
             return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
+        case "gather", "source 0":  # where the others lie is known when it runs
+            return size
         case "fill_block", "destination":
             return (shape[0] - 1) * shape[2] + shape[1] * size
         case "requantize_block", "destination" | "source 0" if len(shape) >= 4:

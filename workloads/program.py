@@ -141,7 +141,7 @@ def operand_elements(instruction: Instruction, meaning: Meaning) -> tuple[int, t
             return lanes, (1,) * number
         case "dot":
             return lanes, (*(lanes * meaning.group,) * 2, lanes)[:number]
-        case "reduce_add":
+        case "reduce_add" | "reduce_maximum":
             return 1, (lanes, 1)[:number]
     return lanes, tuple(1 if place in meaning.scalar_sources else lanes for place in range(number))
 

@@ -1,3 +1,4 @@
+import math
 import os
 import subprocess
 import sys
@@ -197,6 +198,31 @@ def test_lanes_are_permuted_summed_and_added_in_pairs():
     assert run(pairs, a, b, out=16).view(np.int32).tolist() == [3, 7, 30, 70]
     total = Meaning("reduce_add", "s32", ("s32", "s32"), 4)
     assert run(total, a, b[:1], out=4).view(np.int32)[0] == 20
+    largest = Meaning("reduce_maximum", "s32", ("s32",), 4)
+    assert run(largest, -a, out=4).view(np.int32)[0] == -1
+
+
+def test_a_gather_looks_elements_up_and_stays_inside_its_buffer():
+    gather = Meaning("gather", "s16", ("s16", "s32"), 4)
+    table = np.arange(100, 110, dtype=np.int16)
+    found = run(gather, table, np.int32([9, 0, 3, 3]), out=8).view(np.int16)
+    assert found.tolist() == [109, 100, 103, 103]
+    for index in (10, -1):
+        with pytest.raises(ValueError, match="an index leads out of the buffer that it looks up"):
+            run(gather, table, np.int32([0, index, 0, 0]), out=8)
+
+
+def test_floats_are_summed_in_order_and_the_largest_is_found():
+    x = np.float32([1e8, 1.0, -1e8, 0.25])  # 1 + 1e8 needs more digits than float32 has
+    assert run(Meaning("reduce_add", "f32", ("f32",), 4), x, out=4).view(np.float32)[0] == 1.25
+    halves = np.float16([-3.5, -0.25, -7])
+    assert run(Meaning("reduce_maximum", "f16", ("f16",), 3), halves, out=2).view(np.float16)[0] == -0.25
+
+
+def test_exponentials_are_rounded_once():
+    x = np.float32([0.0, -1.0, -87.5, 3.25])
+    out = run(Meaning("exponential", "f32", ("f32",), 4), x, out=16).view(np.float32)
+    assert out.tolist() == [float(np.float32(math.exp(float(value)))) for value in x]
 
 
 def test_a_word_result_is_held_sign_extended():

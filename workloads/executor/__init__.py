@@ -23,7 +23,10 @@ less_than, select         d[i] = 1 if a[i] < b[i] else 0; d[i] = b[i] if a[i] !=
 count_leading_zeros       d[i] = zero bits above the highest one of a 32- or 64-bit a[i]
 convert                   between integer and float or f16 and f32, half to even; out of range gives the lowest integer,
                           or the nearest with ``saturate``
-reduce_add                d[0] = sum of a[i], + b[0] where b is given
+reduce_add,               d[0] = sum of a[i], + b[0] where b is given, or the largest of them; floats one after another
+reduce_maximum            in float64
+exponential               d[i] = e ** a[i]
+gather                    d[i] = element b[i] of the table that begins at memory address a
 horizontal_add            in each block of ``group`` lanes: sums of neighbouring pairs of a, then of b (VPHADDD: 4)
 permute                   d[i] = lane ``indices[i]`` of a then b (``Meaning.lanes`` each); ``shape`` may give them
 control                   nothing: loop counters, compares, branches; counted and timed only
@@ -118,8 +121,9 @@ class Executable:
         Raises
         ------
         ValueError
-            The buffers do not fit; all faults at once.
+            The buffers do not fit (all faults at once), or an index leads out of a table.
         """
+        from workloads.executor.codes import GATHER, OPCODE, X2
         from workloads.executor.encode import ALIGNMENT
         from workloads.executor.kernel import interpret
 
@@ -133,6 +137,8 @@ class Executable:
             arena[code.places[name] : code.places[name] + raw.size] = raw
         rows, _moves = code.arrays(arena.ctypes.data)
         interpret(rows.ctypes.data, rows.ctypes.data + rows.nbytes)
+        if rows[rows[:, OPCODE] == GATHER, X2].any():
+            raise ValueError(f"program {self._program.name!r}: an index leads out of the buffer that it looks up")
         return _execution(self._program, code, arena, rows)
 
 

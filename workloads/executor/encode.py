@@ -27,12 +27,13 @@ _OPCODES = {
     "multiply_add": k.MULTIPLY_ADD, "multiply_high": k.MULTIPLY_HIGH, "minimum": k.MINIMUM, "maximum": k.MAXIMUM,
     "and": k.AND, "or": k.OR, "xor": k.XOR, "shift_left": k.SHIFT_LEFT, "shift_right": k.SHIFT_RIGHT,
     "select": k.SELECT, "less_than": k.LESS_THAN, "divide": k.DIVIDE, "count_leading_zeros": k.CLZ, "dot": k.DOT,
-    "reduce_add": k.REDUCE_ADD, "horizontal_add": k.HORIZONTAL_ADD, "permute": k.PERMUTE, "copy_block": k.COPY_BLOCK,
+    "reduce_add": k.REDUCE_ADD, "reduce_maximum": k.REDUCE_MAXIMUM, "gather": k.GATHER, "exponential": k.EXPONENTIAL,
+    "horizontal_add": k.HORIZONTAL_ADD, "permute": k.PERMUTE, "copy_block": k.COPY_BLOCK,
     "fill_block": k.FILL_BLOCK, "matrix_multiply": k.MATRIX_MULTIPLY, "requantize_block": k.REQUANTIZE_BLOCK,
 }  # fmt: skip
 KINDS = frozenset({*_OPCODES, "convert", "control"})
 _BYTES = Meaning("move", "s8", ("s8",))
-_CROSSING = frozenset({k.DOT, k.REDUCE_ADD, k.HORIZONTAL_ADD, k.PERMUTE})  # a lane reads other lanes
+_CROSSING = frozenset({k.DOT, k.REDUCE_ADD, k.REDUCE_MAXIMUM, k.HORIZONTAL_ADD, k.PERMUTE})  # a lane reads other lanes
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class Code:
         moves = np.array(self.moves, np.int64).reshape(-1, 3)
         ends = rows[:, k.OPCODE] == k.END_LOOP
         rows[~ends, k.AT_D : k.AT_C + 1] += arena
+        rows[rows[:, k.OPCODE] == k.GATHER, k.X0 : k.X1 + 1] += arena
         rows[ends, k.TARGET] = rows.ctypes.data + rows[ends, k.TARGET] * rows.strides[0]
         addressed = moves[:, 1:].copy()  # one row of a view counts as contiguous, with the strides of three columns
         addressed[:, 0] = rows.ctypes.data + moves[:, 0] * rows.strides[0] + moves[:, 1] * rows.itemsize
@@ -212,6 +214,10 @@ def _instruction(code: Code, program: Program, instruction: Instruction, moves: 
         table = code.tables[instruction.shape or meaning.indices]
         sources = [sources[0], sources[-1], Place(table, (), "s64", ELEMENT_BYTES["s64"])]
     row = _row(meaning, lanes, destination, sources, instruction)
+    first = instruction.sources[0]
+    if meaning.kind == "gather" and isinstance(first, Address):
+        row[k.X0] = code.places[first.buffer]
+        row[k.X1] = row[k.X0] + program.buffer(first.buffer).bytes
     code.counted.append(Counted(instruction.op, -1, _traffic(instruction, meaning, destination, sources)))
     sources = _stage(code, row, destination, sources, lanes, meaning)
     _specialize(row, meaning, destination, sources, instruction.shape or meaning.indices)
@@ -262,6 +268,7 @@ def _opcode(meaning: Meaning) -> tuple[int, int]:
         "broadcast",
         "broadcast_load",
         "permute",
+        "gather",
         "copy_block",
         "fill_block",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from workloads.executor import codes as k
@@ -90,6 +92,8 @@ def _float_lane(inner: Int, a: Float, b: Float, c: Float) -> Float:
         return max(a, b)
     if inner == k.DIVIDE:
         return a / b
+    if inner == k.EXPONENTIAL:
+        return math.exp(a)
     return a
 
 
@@ -182,11 +186,17 @@ def horizontal(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
         column(row, k.TYPE_B),
     )
     step_a, step_b = column(row, k.STEP_A), column(row, k.STEP_B)
-    if opcode == k.REDUCE_ADD:
-        total = get(type_b, b) if sources > 1 else np.int64(0)
+    if opcode in (k.REDUCE_ADD, k.REDUCE_MAXIMUM):
+        adds = opcode == k.REDUCE_ADD
+        nothing = np.int64(0) if adds else -_HIGHEST - 1
+        total = get(type_b, b) if sources > 1 else nothing
         for lane in range(column(row, k.LANES)):
-            total += get(type_a, a + lane * step_a)
+            value = get(type_a, a + lane * step_a)
+            total = total + value if adds else max(total, value)
         put(held, d, wrap(result, total))
+        return
+    if opcode == k.GATHER:
+        _gather(row, d, a, b)
         return
     for lane in range(column(row, k.LANES)):
         value = np.int64(0)
@@ -206,6 +216,31 @@ def horizontal(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
 
 
 @kernel
+def _gather(row: Int, d: Int, table: Int, b: Int) -> None:
+    """Look elements up; X0 and X1 bound the table's buffer, X2 becomes 1 where an index leaves it."""
+    kind, size = column(row, k.TYPE_A), column(row, k.STEP_A)
+    for lane in range(column(row, k.LANES)):
+        at = table + get(column(row, k.TYPE_B), b + lane * column(row, k.STEP_B)) * size
+        inside = column(row, k.X0) <= at and at + size <= column(row, k.X1)
+        if not inside:
+            memory.write_64(row + 8 * k.X2, np.int64(1))
+        put(column(row, k.HELD), d + lane * column(row, k.STEP_D), get(kind, at) if inside else np.int64(0))
+
+
+@kernel
+def _reduce(row: Int, d: Int, a: Int, b: Int) -> None:
+    """Add up the lanes, or take the largest, in float64."""
+    kind, step, inner = column(row, k.TYPE_A), column(row, k.STEP_A), column(row, k.INNER)
+    total = get_float(column(row, k.TYPE_B) == k.F32, b) if column(row, k.SOURCES) > 1 else -np.inf
+    if inner == k.REDUCE_ADD and column(row, k.SOURCES) == 1:
+        total = 0.0
+    for lane in range(column(row, k.LANES)):
+        value = get_float(kind == k.F32, a + lane * step)
+        total = total + value if inner == k.REDUCE_ADD else max(total, value)
+    put_float(column(row, k.RESULT) == k.F32, d, total)
+
+
+@kernel
 def floating(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     """Run float operations and conversions; products and sums in float64, then rounded to the result."""
     opcode, sources, result, kind = (
@@ -215,6 +250,9 @@ def floating(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
         column(row, k.TYPE_A),
     )
     low, high = column(row, k.LOW), column(row, k.HIGH)
+    if column(row, k.INNER) == k.REDUCE_ADD or column(row, k.INNER) == k.REDUCE_MAXIMUM:
+        _reduce(row, d, a, b)
+        return
     second = third = 0.0
     for lane in range(column(row, k.LANES)):
         to, first_at = d + lane * column(row, k.STEP_D), a + lane * column(row, k.STEP_A)
