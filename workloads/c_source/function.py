@@ -165,12 +165,14 @@ def _line(writer: _Writer, instruction: Instruction) -> str:
     mask = f"0x{(1 << lanes) - 1:x}{'ull' if lanes > 32 else 'u'}"
     try:
         terms = dict(zip("abc", _sources(writer, instruction, meaning, mask), strict=False))
-        old, new = _destination(writer, instruction, meaning)
+        terms["d"], new = _destination(writer, instruction, meaning)
     except ValueError as error:
         raise ValueError(f"program {writer.program.name!r}: {text(instruction)}: {error}") from error
+    if any(f"{{{letter}.at}}" in line and not term.at for letter, term in terms.items()):
+        writer.missing[f"{_described(instruction)} without an address"] = None
     op, _, form = instruction.op.partition(".")
     form = form.partition(".")[0].replace("i", "x")  # intrinsics take immediates as scalars
-    line = line.format(op=op, form=form, d=old, lanes=lanes, mask=mask, **terms)
+    line = line.format(op=op, form=form, lanes=lanes, mask=mask, **terms)
     return line if line.endswith(";") else f"{new} = {line};"
 
 
