@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     Reader = Callable[[Any, str, list[str]], Any]
 
 SCHEMA = 1
-_LABELS = ("name", "notes", "options")  # what a Program is called and was asked to be, not what it executes
 
 
 def save(program: Program, path: str | Path) -> None:
@@ -58,8 +57,9 @@ def load(path: str | Path) -> Program:
 
 def digest(program: Program) -> str:
     """Return a short hash of what a Program executes; equal for Programs that differ in name, notes or options only."""
-    table = {key: value for key, value in _plain(program).items() if key not in _LABELS}
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:12]
+    isa = (program.isa.name, sorted(program.isa.parameters.items()))
+    executed = (isa, program.macs, program.profile, program.buffers, program.body)
+    return hashlib.sha256(repr(executed).encode()).hexdigest()[:12]
 
 
 def to_json(program: Program) -> str:

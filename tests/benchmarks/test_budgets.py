@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,19 @@ def test_predicting_resnet50_on_four_devices_takes_two_seconds_and_400_megabytes
 def test_running_the_default_scenario_takes_five_seconds(benchmark, tmp_path):
     benchmark(presage, "run", str(ROOT / "scenarios/village_clinic.toml"), "--output", str(tmp_path))
     assert benchmark.stats.stats.median < 5.0
+
+
+@pytest.mark.benchmark(group="command", min_rounds=3)
+def test_benching_four_tiny_networks_and_resnet50_on_six_devices_takes_twenty_seconds(benchmark, tmp_path):
+    baseline = tmp_path / "baseline.json"
+    presage("bench", "mlperf_tiny", "--accept", "--baseline", str(baseline))
+    result = benchmark(presage, "bench", "mlperf_tiny", "--baseline", str(baseline))
+    assert b"468 compared: no difference" in result.stdout
+    assert benchmark.stats.stats.median < 20.0
+
+
+def test_benching_without_kept_costs_takes_a_minute(tmp_path):
+    started = time.perf_counter()
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    subprocess.run([PRESAGE, "bench", "mlperf_tiny"], check=True, capture_output=True, cwd=ROOT, env=environment)
+    assert time.perf_counter() - started < 60.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -15,9 +15,6 @@ from workloads.errors import InputError
 from workloads.models import build
 from workloads.options import Options
 from workloads.passes.prepare import prepare
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def written(folder: Path, text: str) -> Path:
@@ -241,3 +238,9 @@ def test_every_shipped_suite_loads_and_is_found_by_name():
         assert suite.path.read_text(encoding="utf-8").startswith("# "), "a suite asks a question first"
     with pytest.raises(InputError, match="did you mean 'mlperf_tiny'"):
         find_suite("mlperf_tin")
+
+
+def test_the_suite_of_the_readme_loads(tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    suite = load_suite(written(tmp_path, readme.split("```toml\n")[1].split("```")[0]))
+    assert [bool(entry.kernels.generator) for entry in suite.entries] == [False, False, True]

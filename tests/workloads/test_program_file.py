@@ -82,6 +82,7 @@ def test_every_generated_program_comes_back(spec, isa, tmp_path):
     program = generate(spec, load_isa(isa))
     save(program, tmp_path / "program.json")
     assert load(tmp_path / "program.json") == program
+    assert digest(load(tmp_path / "program.json")) == digest(program)
 
 
 def test_the_parameters_of_the_instruction_set_come_back():
