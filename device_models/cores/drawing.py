@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from workloads.listing import text
+from workloads.program import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from workloads.program import Instruction, Loop, Operand, Program
 
 _COLUMNS = 64  # cycles beside each other; a longer iteration goes on under a new ruler
 _TEXT = 44  # characters of an instruction
@@ -57,7 +62,7 @@ def draw(title: str, steps: Sequence[Step], last: str) -> str:
     if not steps:
         return f"{title}\n{last}\n"
     start = min(step.issue for step in steps)
-    text = min(_TEXT, max(len(step.text) for step in steps))
+    width_of_text = min(_TEXT, max(len(step.text) for step in steps))
     ports = max(2, *(len(step.ports) for step in steps))
     lines = [title, LEGEND]
     for base, page in _pages(steps):
@@ -66,13 +71,32 @@ def draw(title: str, steps: Sequence[Step], last: str) -> str:
             lines.append("")
             name = f"iteration {iteration}"
             ruler = _ruler(base - start, width)
-            lines.append(f"{'cycle':>5}   {name:<{text}}  {'on':<{ports}}  {ruler}  waited for".rstrip())
+            lines.append(f"{'cycle':>5}   {name:<{width_of_text}}  {'on':<{ports}}  {ruler}  waited for".rstrip())
             for step in mine:
                 mark, lane = "+" if step.paired else " ", _lane(step, base, width)
-                shown = step.text if len(step.text) <= text else step.text[: text - 1] + "~"
-                left = f"{step.issue - start:>5g} {mark} {shown:<{text}}  {step.ports:<{ports}}"
+                cut = step.text if len(step.text) <= width_of_text else step.text[: width_of_text - 1] + "~"
+                left = f"{step.issue - start:>5g} {mark} {cut:<{width_of_text}}  {step.ports:<{ports}}"
                 lines.append(f"{left}  {lane:<{width}}  {step.waited_for}".rstrip())
     return "\n".join((*lines, "", last, ""))
+
+
+def heading(core: str, program: Program, loop: Loop, times: int, spent: float, whole: float) -> str:
+    """Return the title of a timeline; a loop without a variable stands for a Program without loops. [cycle]"""
+    often = "once" if times == 1 else f"{times} times"
+    where = f"loop {loop.variable} of {loop.trips} trips, {often}" if loop.variable else "no loop"
+    return f"{core}, {program.name}, {where}: {spent:.0f} of {whole:.0f} cycles"
+
+
+def shown(instruction: Instruction, variable: str) -> str:
+    """Return an instruction as in a listing, with addresses that show only how they move with one loop variable."""
+
+    def near(operand: Operand | None) -> Any:
+        if not isinstance(operand, Address):
+            return operand
+        return replace(operand, strides=tuple(stride for stride in operand.strides if stride[0] == variable))
+
+    sources = tuple(near(source) for source in instruction.sources)
+    return text(replace(instruction, destination=near(instruction.destination), sources=sources))
 
 
 def binding(bound: str, cycles: float, by_resource: Mapping[str, float]) -> str:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from device_models.cores import Core, CoreCost
-from device_models.cores.drawing import Step, binding, draw
+from device_models.cores.drawing import Step, binding, draw, heading, shown
 from device_models.cores.pipeline import Pipeline, alone, settle
-from device_models.cores.timing import Issue, Split, Tables, blocks, exit_cost, innermost, issues_of
+from device_models.cores.timing import Issue, Split, Tables, blocks, exit_cost, innermost, instructions_of, issues_of
 from device_models.figures import Sourced
-from workloads.listing import text
-from workloads.program import Address, Instruction, Loop
+from workloads.program import Instruction, Loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from workloads.program import Operand, Program, Statement
+    from workloads.program import Program, Statement
 
 
 class Conflict(Sourced):
@@ -69,14 +68,11 @@ def cost(program: Program, core: Core) -> CoreCost:
 def timeline(program: Program, core: Core, iterations: int = 2) -> str:
     """Return the steady state of the costliest innermost loop, or a Program without loops once."""
     loops = list(innermost(program.body)) or [(Loop("", 1, program.body), 1)]
-    found = [block_cost(issues_of(_instructions(loop), core, program.isa), core) for loop, _ in loops]
+    found = [block_cost(issues_of(instructions_of(loop), core, program.isa), core) for loop, _ in loops]
     spent = [times * _repeated(block, loop).cycles for block, (loop, times) in zip(found, loops, strict=True)]
     costliest = spent.index(max(spent))
     (loop, times), block = loops[costliest], found[costliest]
-    often = "once" if times == 1 else f"{times} times"
-    where = f"loop {loop.variable} of {loop.trips} trips, {often}" if loop.variable else "no loop"
-    whole = cost(program, core).cycles
-    title = f"{core.title}, {program.name}, {where}: {spent[costliest]:.0f} of {whole:.0f} cycles"
+    title = heading(core.title, program, loop, times, spent[costliest], cost(program, core).cycles)
     split = block.again if loop.trips > 1 else block.alone
     needs = _needs(split, dict(block.by_resource))
     steps = list(_steps(loop, core, program, iterations))
@@ -85,7 +81,7 @@ def timeline(program: Program, core: Core, iterations: int = 2) -> str:
 
 def _steps(loop: Loop, core: Core, program: Program, iterations: int) -> Iterator[Step]:
     """Yield the instructions of a loop's steady iterations; of a single trip, those of the first."""
-    instructions = _instructions(loop)
+    instructions = instructions_of(loop)
     issues = issues_of(instructions, core, program.isa)
     pipeline = Pipeline(core.timing)
     if loop.trips > 1:
@@ -99,21 +95,9 @@ def _steps(loop: Loop, core: Core, program: Program, iterations: int) -> Iterato
         busy = max((cycles for _, cycles in each.issue.micros), default=1.0)
         done = each.cycle + max(busy, each.issue.latency if each.issue.writes else 0.0)
         yield Step(
-            iteration, text(_near(instructions[index], loop.variable)), each.came, each.cycle, done,
+            iteration, shown(instructions[index], loop.variable), each.came, each.cycle, done,
             " ".join(each.ports), each.waited_for, each.paired,
         )  # fmt: skip
-
-
-def _near(instruction: Instruction, variable: str) -> Instruction:
-    """Return an instruction whose addresses show only how they move with one loop variable."""
-
-    def near(operand: Operand | None) -> Any:
-        if not isinstance(operand, Address):
-            return operand
-        return replace(operand, strides=tuple(stride for stride in operand.strides if stride[0] == variable))
-
-    sources = tuple(near(source) for source in instruction.sources)
-    return replace(instruction, destination=near(instruction.destination), sources=sources)
 
 
 def _needs(split: Split, resources: Mapping[str, float]) -> dict[str, float]:
@@ -134,7 +118,7 @@ def _cost(body: tuple[Statement, ...], program: Program, core: Core) -> tuple[Sp
             block = block_cost(issues_of(part, core, program.isa), core)
             split, inner = block.alone, dict(block.by_resource)
         elif all(isinstance(statement, Instruction) for statement in part.body):
-            block = block_cost(issues_of(_instructions(part), core, program.isa), core)
+            block = block_cost(issues_of(instructions_of(part), core, program.isa), core)
             split, inner = _repeated(block, part), dict(block.by_resource)
         else:
             once, inner = _cost(part.body, program, core)
@@ -151,11 +135,6 @@ def _repeated(block: BlockCost, loop: Loop) -> Split:
     """Return the cycles of a loop of one block, without leaving it; the last trip takes no branch back."""
     last = max(block.alone, block.again._replace(branch=0.0), key=lambda split: split.cycles)
     return Split(*(once + each * (loop.trips - 1) for once, each in zip(last, block.again, strict=True)))
-
-
-def _instructions(loop: Loop) -> tuple[Instruction, ...]:
-    """Return the body of an innermost loop."""
-    return tuple(statement for statement in loop.body if isinstance(statement, Instruction))
 
 
 @lru_cache(maxsize=8192)

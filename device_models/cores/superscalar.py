@@ -1,20 +1,54 @@
-"""Out-of-order cores: a block takes the largest of the front-end, port-pressure and dependence-chain bounds."""
+"""Out-of-order cores: a block takes the largest of its front-end, port and dependence-chain bounds."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
+from typing import TYPE_CHECKING
 
 from device_models.cores import Core, CoreCost
-from device_models.cores.timing import BlockCost, Issue, Tables, blocks, exit_cost, issues_of
-from workloads.program import Loop, Program, Statement
+from device_models.cores.chains import chain_cycles
+from device_models.cores.dispatch import steps
+from device_models.cores.drawing import binding, draw, heading
+from device_models.cores.sharing import port_loads, shared
+from device_models.cores.timing import Issue, Split, Tables, blocks, exit_cost, innermost, instructions_of, issues_of
+from device_models.figures import Figure  # noqa: TC001 - pydantic reads it
+from workloads.program import Loop, Program
 
-_WARM, _REPEATS = 8, 8  # iterations before and while a dependence chain is measured
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workloads.program import Statement
 
 
 class Timing(Tables):
-    """The tables of an out-of-order core."""
+    """The tables of an out-of-order core.
+
+    Parameters
+    ----------
+    port_sharing
+        The exponent of ``sharing.shared``; without one, ports that several kinds of work share lose nothing.
+    """
+
+    port_sharing: Figure[float] | None = None
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """Cycles of one straight-line block: for the front end and the ports, and what waiting for results adds.
+
+    Waiting counts only where the block repeats: elsewhere, code before and after it overlaps.
+    """
+
+    issue: float
+    latency: float
+    by_resource: tuple[tuple[str, float], ...]
+
+    @property
+    def steady(self) -> float:
+        """Cycles of each of many executions in a row."""
+        return self.issue + self.latency
 
 
 def cost(program: Program, core: Core) -> CoreCost:
@@ -28,76 +62,67 @@ def cost(program: Program, core: Core) -> CoreCost:
     .. [1] J. Laukemann et al., "Automatic Throughput and Critical Path Analysis of x86 and ARM Assembly Kernels",
        PMBS 2019: the same three bounds for one loop body.
     """
-    total, resources = _cost(program.body, program, core)
-    bound = max(resources, key=lambda name: resources[name]) if total else "issue"
-    return CoreCost(total, bound, dict(resources))
+    split, resources = _cost(program.body, program, core)
+    bound = max(resources, key=lambda name: resources[name]) if any(split) else "issue"
+    return CoreCost(split.cycles, bound, dict(resources), split._asdict())
 
 
-def _cost(body: tuple[Statement, ...], program: Program, core: Core) -> tuple[float, defaultdict[str, float]]:
-    """Return the cycles of one execution of a loop body, and what each bound alone would need."""
-    tables: Timing = core.timing
-    total = 0.0
+def timeline(program: Program, core: Core, iterations: int = 2) -> str:
+    """Return the steady state of the costliest innermost loop, or a Program without loops once.
+
+    Iterations enter at the rate at which they leave; what they wait for inside is then in sight.
+    """
+    loops = list(innermost(program.body)) or [(Loop("", 1, program.body), 1)]
+    found = [block_cost(issues_of(instructions_of(loop), core, program.isa), core) for loop, _ in loops]
+    spent = [times * loop.trips * block.steady for block, (loop, times) in zip(found, loops, strict=True)]
+    costliest = spent.index(max(spent))
+    (loop, times), block = loops[costliest], found[costliest]
+    title = heading(core.title, program, loop, times, spent[costliest], cost(program, core).cycles)
+    placed = list(steps(loop, block.steady, core, program.isa, iterations if loop.trips > 1 else 1))
+    needs = dict(block.by_resource)
+    bound = max(needs, key=lambda name: needs[name])
+    return draw(title, placed, binding(bound, block.steady, needs))
+
+
+def _cost(body: tuple[Statement, ...], program: Program, core: Core) -> tuple[Split, defaultdict[str, float]]:
+    """Return the cycles of one execution of a loop body by cause, and what each bound alone would need."""
+    parts: list[Split] = []
     resources: defaultdict[str, float] = defaultdict(float)
     for part in blocks(body):
+        trips, leave = 1, 0.0
+        inner: Mapping[str, float]
         if not isinstance(part, Loop):
-            found = block_cost(issues_of(part, core, program.isa), core)
-            cycles, trips, inner, leave = found.first, 1, defaultdict(float, found.by_resource), 0.0
-            inner.pop("chain", None)
-        elif all(not isinstance(statement, Loop) for statement in part.body):
-            block = tuple(statement for statement in part.body if not isinstance(statement, Loop))
-            found = block_cost(issues_of(block, core, program.isa), core)
-            cycles, trips, inner = found.steady * part.trips, part.trips, defaultdict(float, found.by_resource)
-            leave = exit_cost(tables, trips)
+            once, inner = _once(block_cost(issues_of(part, core, program.isa), core), repeats=False)
         else:
-            once, inner = _cost(part.body, program, core)
-            cycles, trips, leave = once * part.trips, part.trips, exit_cost(tables, part.trips)
-        total += cycles + leave
+            trips, leave = part.trips, exit_cost(core.timing, part.trips)
+            if any(isinstance(statement, Loop) for statement in part.body):
+                once, inner = _cost(part.body, program, core)
+            else:
+                block = block_cost(issues_of(instructions_of(part), core, program.isa), core)
+                once, inner = _once(block, repeats=True)
+        parts.append(Split(once.issue * trips, once.latency * trips, once.branch * trips + leave))
         for name, value in inner.items():
             resources[name] += value * trips
         resources["branch"] += leave
-    return total, resources
+    return Split(*(sum(each) for each in zip(*parts, strict=True))) if parts else Split(0.0, 0.0, 0.0), resources
+
+
+def _once(block: BlockCost, *, repeats: bool) -> tuple[Split, dict[str, float]]:
+    """Return the cycles of one execution of a block, and what each bound alone would need."""
+    needs = dict(block.by_resource)
+    if not repeats:
+        needs.pop("chain")
+    return Split(block.issue, block.latency if repeats else 0.0, 0.0), needs
 
 
 @lru_cache(maxsize=8192)
 def block_cost(block: tuple[Issue, ...], core: Core) -> BlockCost:
-    """Return the bounds of a straight-line block: alone (issue and ports), and repeated (chains too)."""
+    """Return the bounds of a straight-line block: front end and ports alone, and dependences where it repeats."""
     tables: Timing = core.timing
-    micros = [micro for issue in block for micro in issue.micros]
-    issue_bound = sum(issue.slots for issue in block) / tables.issue_width.value
-    pressure = port_pressure(tuple(micros))
-    chain = chain_length(block)
-    alone = max([issue_bound, *pressure.values()])
-    return BlockCost(alone, max(alone, chain), (("issue", issue_bound), *pressure.items(), ("chain", chain)))
-
-
-def port_pressure(micros: tuple[tuple[tuple[str, ...], float], ...]) -> dict[str, float]:
-    """Return, per set of ports that is asked for and for the set that binds, the cycles of the work only it can do.
-
-    The largest entry is exactly the optimum of the fractional assignment (Hall's theorem): no linear programme.
-    """
-    work: defaultdict[frozenset[str], float] = defaultdict(float)
-    for ports, cycles in micros:
-        work[frozenset(ports)] += cycles
-    groups = list(work)
-    unions = {
-        frozenset[str]().union(*chosen) for size in range(1, len(groups) + 1) for chosen in combinations(groups, size)
-    }
-    loads = {union: sum(cycles for ports, cycles in work.items() if ports <= union) / len(union) for union in unions}
-    binding = max(loads, key=lambda union: (loads[union], -len(union)), default=None)
-    return {"+".join(sorted(union)): load for union, load in loads.items() if union in work or union == binding}
-
-
-def chain_length(block: tuple[Issue, ...]) -> float:
-    """Return the cycles per iteration of the longest dependence chain carried around a loop."""
-    ready: dict[str, float] = {}
-    ends = []
-    for _ in range(_WARM + _REPEATS):
-        for issue in block:
-            late = issue.latency - issue.accumulator_latency
-            operands = [ready.get(register, 0.0) for register in issue.reads]
-            accumulators = [ready.get(register, 0.0) - late for register in issue.accumulates]
-            done = max((*operands, *accumulators), default=0.0) + issue.latency
-            for register in issue.writes:
-                ready[register] = done
-        ends.append(max(ready.values(), default=0.0))
-    return (ends[-1] - ends[_WARM - 1]) / _REPEATS
+    front = sum(issue.slots for issue in block) / tables.issue_width.value
+    loads = port_loads(micro for issue in block for micro in issue.micros)
+    sharing = tables.port_sharing
+    issue = max(front, shared(loads, sharing.value if sharing else None))
+    chain = chain_cycles(block)
+    ports = (("+".join(sorted(union)), load) for union, load in loads.items())
+    return BlockCost(issue, max(0.0, chain - issue), (("issue", front), *ports, ("chain", chain)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -324,13 +324,22 @@ def innermost(body: tuple[Statement, ...], times: int = 1) -> Iterator[tuple[Loo
             yield from inside or ((statement, times),)
 
 
-@dataclass(frozen=True)
-class BlockCost:
-    """Cycles of one straight-line block: the first time, each further time in a row, and by resource."""
+def instructions_of(loop: Loop) -> tuple[Instruction, ...]:
+    """Return the body of an innermost loop."""
+    return tuple(statement for statement in loop.body if isinstance(statement, Instruction))
 
-    first: float
-    steady: float
-    by_resource: tuple[tuple[str, float], ...]
+
+class Split(NamedTuple):
+    """Cycles by cause: were each result there at once and no fetch started anew; for results; for fetch."""
+
+    issue: float
+    latency: float
+    branch: float
+
+    @property
+    def cycles(self) -> float:
+        """All of them."""
+        return sum(self)
 
 
 def exit_cost(tables: Tables, trips: int) -> float:

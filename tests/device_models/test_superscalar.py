@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_models.cores import cost, load_core
-from device_models.cores.superscalar import block_cost, port_pressure
+from device_models.cores.sharing import port_loads
+from device_models.cores.superscalar import block_cost
 from device_models.cores.timing import issues_of, row_of
 from workloads.errors import InputError
 from workloads.program import Address, Buffer, Instruction, Loop, Program
@@ -124,7 +125,7 @@ PORTS = st.lists(
 @settings(max_examples=60, deadline=None)
 def test_the_port_bound_is_the_best_fractional_assignment(micros):
     """Against a maximum flow: work fits into ``bound`` cycles per port, and not into 1 % less."""
-    bound = max(port_pressure(tuple((ports, float(cycles)) for ports, cycles in micros)).values())
+    bound = max(port_loads((ports, float(cycles)) for ports, cycles in micros).values())
     assert fits(micros, bound * 1.0001)
     assert not fits(micros, bound * 0.99)
 
