@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from device_models.costing import Kernel, layer_kernel
+from device_models.costing import Kernel, layer_kernel, together
 from device_models.device import Device, load_device
 from device_models.energy import Activity, energy
 from device_models.memory import Traffic, Working, home, memory_time
@@ -138,13 +138,12 @@ def working_set(graph: Graph) -> Working:
 
 
 def layer_estimate(name: str, op: str, macs: int, kernel: Kernel, setting: Setting) -> LayerEstimate:
-    """Return one layer's row; an in-order core waits for memory, the others overlap it with work."""
+    """Return one layer's row."""
     device = setting.device
     compute_s = kernel.cycles / setting.frequency_hz / setting.threads
     memory_s, slowest = memory_time(kernel.moved, device, setting.frequency_hz, setting.threads)
     overhead_s = _overhead(setting) if kernel.cycles else 0.0
-    together_s = compute_s + memory_s if device.core.model == "inorder" else max(compute_s, memory_s)
-    latency_s = together_s + overhead_s
+    latency_s = together(compute_s, memory_s, device) + overhead_s
     bound = max(((compute_s, kernel.bound), (memory_s, slowest), (overhead_s, "overhead")), key=lambda item: item[0])[1]
     activity = Activity(latency_s, macs, outer_bytes(kernel.moved, device))
     return LayerEstimate(

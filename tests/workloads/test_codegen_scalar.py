@@ -83,7 +83,7 @@ def test_copies_move_every_byte(name, elements, run):
 
 
 @pytest.mark.parametrize("name", SETS)
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_every_option_that_is_offered_gives_the_values_of_the_kernels(name, codegen_cases, data):
     isa = load_isa(name)

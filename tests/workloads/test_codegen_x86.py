@@ -105,7 +105,7 @@ def test_bytes_of_weights_are_those_of_the_layer_when_channels_fill_vectors():
 
 
 @pytest.mark.parametrize("name", SETS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_every_option_that_is_offered_gives_the_values_of_the_kernels(name, codegen_cases, data):
     isa = load_isa(name)

@@ -68,15 +68,17 @@ def _generate(spec: Spec, name: str, parameters: tuple[tuple[str, int], ...], op
 
 
 def _made(spec: Spec, isa: InstructionSet, options: Options) -> Program:
+    from workloads.codegen.common import settled
+
     if options == DEFAULT:
         made: Program = _module(isa.name).generate(spec, isa)
-        return made
+        return replace(made, body=settled(made.body))
     offered = choices(spec, isa)
     chosen = next((one for one in offered if options.agrees(one)), None)
     if chosen is None:
         raise ValueError(f"{isa.name} does not offer {options} for {spec}; it offers {'; '.join(map(str, offered))}")
     made = _module(isa.name).generate(spec, isa, chosen)
-    return replace(made, options=chosen)
+    return replace(made, body=settled(made.body), options=chosen)
 
 
 def _module(name: str) -> Any:

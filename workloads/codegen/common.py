@@ -27,17 +27,44 @@ def loop(isa: InstructionSet, variable: str, trips: int, body: Iterable[Statemen
 
 
 def nest(isa: InstructionSet, loops: Iterable[tuple[str, int]], body: Body) -> Body:
-    """Wrap ``body`` in loops of (variable, trips), outermost first, each as ``loop`` does."""
+    """Wrap ``body`` in loops of (variable, trips), outermost first, each as ``loop`` does.
+
+    Addresses keep moving with the variable of a single trip, which stays 0; ``settled`` takes it out of them.
+    """
     wanted = tuple(loops)
     if not body or any(trips <= 0 for _, trips in wanted):
         return ()
-    # All single trips are fixed in one pass over the body: every pass copies the statements it changes.
-    body = fixed(body, *(variable for variable, trips in wanted if trips == 1))
     control = tuple(Instruction(mnemonic) for mnemonic in isa.loop_control)
     for variable, trips in reversed(wanted):
         if trips > 1:
             body = (Loop(variable, trips, (*body, *control)),)
     return body
+
+
+def settled(body: Body, variables: frozenset[str] = frozenset()) -> Body:
+    """Return ``body`` with its addresses moved by the loops around them only."""
+    return tuple([_settled(statement, variables) for statement in body])
+
+
+def _settled(statement: Statement, variables: frozenset[str]) -> Statement:
+    """Take the variables that no loop counts out of one statement; one without stays the same object."""
+    if isinstance(statement, Loop):
+        return Loop(statement.variable, statement.trips, settled(statement.body, variables | {statement.variable}))
+    destination, sources = statement.destination, statement.sources
+    if isinstance(destination, Address):
+        destination = _kept(destination, variables)
+    for place, source in enumerate(sources):
+        if isinstance(source, Address):
+            sources = (*sources[:place], _kept(source, variables), *sources[place + 1 :])
+    if destination is statement.destination and sources is statement.sources:
+        return statement
+    return Instruction(statement.op, destination, sources, statement.count, statement.shape)
+
+
+def _kept(address: Address, variables: frozenset[str]) -> Address:
+    """Return an address with the strides of some variables."""
+    kept = tuple([item for item in address.strides if item[0] in variables])
+    return address if len(kept) == len(address.strides) else Address(address.buffer, address.offset, kept)
 
 
 def fixed(body: Iterable[Statement], *variables: str, value: int = 0) -> Body:

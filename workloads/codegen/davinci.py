@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads.codegen import davinci_choices, davinci_cube, davinci_pack, davinci_pool, davinci_vector
+from workloads.codegen.common import settled
 from workloads.codegen.davinci_plan import as_convolution
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, Spec
 from workloads.options import DEFAULT, Options
@@ -24,6 +26,12 @@ def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Pro
     NotImplementedError
         Softmax, and products of two activations.
     """
+    made = _generate(spec, isa, options)
+    return replace(made, body=settled(made.body))
+
+
+def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
+    """Return the kernel of one layer as it is written."""
     match spec:
         case ConvSpec():
             return davinci_cube.generate(spec, isa, options)
@@ -45,7 +53,7 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
     """Return the options offered for a layer: buffers for all; tiles, lowering and epilogue for the cube."""
     match spec:
         case ConvSpec() | MatrixSpec(batch=1):
-            return davinci_choices.choices(as_convolution(spec), isa)
+            return davinci_choices.choices(as_convolution(spec, isa), isa)
         case PoolSpec() | ElementwiseSpec() | CopySpec():
             return DEFAULT, Options(buffers=1)
     return (DEFAULT,)

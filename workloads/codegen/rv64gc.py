@@ -85,7 +85,7 @@ def describe(isa: InstructionSet) -> Scalar:
         isa=isa, profile="tflite-single", op=_OPERATIONS, values=_VALUES, constants=("x27", "x28", "x29"), spare="x25",
         filler="x26", units=((8, 8, "ld", "sd"), (4, 4, "lw", "sw"), (1, 1, "lb", "sb")), tile=(2, 4),
         depthwise_tile=(4, 1), channel_bytes=16, sign_shift=63, load_parameters=_load_parameters, scale=_scale,
-        bound=_bound, step=_step, single=_single, pack_channel=_pack_channel, blocks=((4, 2),), unpacked=_PRODUCTS,
+        bound=_bound, step=_step, single=_single, pack_channel=_pack_channel, unpacked=_PRODUCTS,
         keeps_constants=True, tuning=_TUNING, gather=Gather(
             blocks=((4, 4),), together=2, element_bytes=4, align=1, limit=_PAIR_DEPTH, collect=_collect,
             step=_paired_step, single=_paired, unpack=_unpack,

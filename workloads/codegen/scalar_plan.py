@@ -93,12 +93,14 @@ def choices(spec: ConvSpec | MatrixSpec, scalar: Scalar) -> tuple[Options, ...]:
     blocks = (scalar.tile, *scalar.blocks) if per_group > 1 else (scalar.depthwise_tile,)
     sizes = {block: min(block[0], conv.width_out) * min(block[1], per_group) for block in blocks}
     blocks = tuple(block for block in blocks if sizes[block] == max(sizes.values()))
-    offer(blocks[:1], "direct", steps, (2 if steps >= _LONG else 1, _UNROLL))
+    offer(blocks[:1], "direct", steps, (2 if steps >= _LONG else 1,))
+    gathered = conv.kernel[0] * conv.kernel[1] * conv.channels
+    several = conv.groups == 1 and min(conv.channels_out, conv.width_out) > 1
+    if scalar.gather is not None and several and gathered < scalar.gather.limit:
+        offer(scalar.gather.blocks, "im2col", gathered // STEP, (_UNROLL,))
+    if len(found) == 1 or steps < _LONG:  # long runs are gathered rather than unrolled further
+        offer(blocks[:1], "direct", steps, (_UNROLL,))
     offer(blocks[1:2], "direct", steps, (_UNROLL,))
-    if scalar.gather is not None and conv.groups == 1 and min(conv.channels_out, conv.width_out) > 1:
-        gathered = conv.kernel[0] * conv.kernel[1] * conv.channels
-        if gathered < scalar.gather.limit:
-            offer(scalar.gather.blocks, "im2col", gathered // STEP, (_UNROLL,))
     own = next(iter(found))
     if "store_word" in scalar.op:
         found[Options(own.rows, own.columns, own.unroll, own.lowering, fuse=False)] = None

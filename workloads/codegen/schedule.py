@@ -60,13 +60,17 @@ class _Node:
 Shape = tuple[str, tuple[str, ...], tuple[str, ...]]  # mnemonic, what is written, what is read
 
 
-def arrange(body: Body, isa: InstructionSet, tuning: Tuning) -> Body:
-    """Return ``body`` with each straight run of instructions reordered; loops, and what closes them, stay in place."""
+def arrange(body: Body, isa: InstructionSet, tuning: Tuning, known: dict[Shape, Shape] | None = None) -> Body:
+    """Return ``body`` with each straight run of instructions reordered; loops, and what closes them, stay in place.
+
+    ``known`` holds what instructions that were seen read and write.
+    """
+    known = {} if known is None else known
     arranged: Body = ()
     for is_loop, group in groupby(body, key=lambda statement: isinstance(statement, Loop)):
         if is_loop:
             arranged += tuple(
-                Loop(item.variable, item.trips, arrange(item.body, isa, tuning))
+                Loop(item.variable, item.trips, arrange(item.body, isa, tuning, known))
                 for item in group
                 if isinstance(item, Loop)
             )
@@ -74,29 +78,41 @@ def arrange(body: Body, isa: InstructionSet, tuning: Tuning) -> Body:
         run = tuple(item for item in group if isinstance(item, Instruction))
         closing = tuple(item.op for item in run[-len(isa.loop_control) :]) == isa.loop_control
         end = len(run) - len(isa.loop_control) * closing
-        shapes = tuple([_shape(instruction, isa) for instruction in run[:end]])
+        shapes = tuple([_shape(instruction, isa, known) for instruction in run[:end]])
         arranged += tuple([run[place] for place in order(shapes, tuning)]) + run[end:]
     return arranged
 
 
-def _shape(instruction: Instruction, isa: InstructionSet) -> Shape:
+def _shape(instruction: Instruction, isa: InstructionSet, known: dict[Shape, Shape]) -> Shape:
     """Return what an order depends on: registers by name, memory by buffer."""
-    meaning = isa.meaning(instruction.op)
     target = instruction.destination
-    written: tuple[str, ...] = ()
-    if isinstance(target, Address):
-        written = (f"@{target.buffer}",)
-    elif target is not None:
-        written = _registers(target, ELEMENT_BYTES[meaning.holds or meaning.result] * meaning.lanes, isa)
-    read = [name for source in instruction.sources for name in _read(source, isa)]
-    return instruction.op, written, (*read, *(written if meaning.accumulate else ()))
+    written = () if target is None else (_name(target),)
+    seen = (instruction.op, written, tuple([_name(source) for source in instruction.sources]))
+    if seen not in known:
+        known[seen] = _accessed(seen, isa)
+    return known[seen]
 
 
-def _read(source: object, isa: InstructionSet) -> tuple[str, ...]:
-    """Return the name under which an operand is read; immediates have none."""
-    if isinstance(source, Address):
-        return (f"@{source.buffer}",)
-    return _registers(source, 1, isa) if isinstance(source, str) else ()
+def _name(operand: object) -> str:
+    """Return the name of a register, of a buffer in memory, or none for an immediate."""
+    if isinstance(operand, Address):
+        return f"@{operand.buffer}"
+    return operand if isinstance(operand, str) else ""
+
+
+def _accessed(seen: Shape, isa: InstructionSet) -> Shape:
+    """Return an instruction with every register that it covers, accumulators among what is read."""
+    op, targets, sources = seen
+    meaning = isa.meaning(op)
+    nbytes = ELEMENT_BYTES[meaning.holds or meaning.result] * meaning.lanes
+    written = tuple(name for target in targets for name in _covered(target, nbytes, isa))
+    read = [name for source in sources for name in _covered(source, 1, isa)]
+    return op, written, (*read, *(written if meaning.accumulate else ()))
+
+
+def _covered(name: str, nbytes: int, isa: InstructionSet) -> tuple[str, ...]:
+    """Return the registers that ``nbytes`` from a register on cover; a buffer is itself, an immediate nothing."""
+    return (name,) if name.startswith("@") else _registers(name, nbytes, isa)
 
 
 def _registers(name: str, nbytes: int, isa: InstructionSet) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from workloads.codegen.geometry import Convolution
     from workloads.codegen.x86 import Dialect
 
-_TILES = 3  # offered, best ranked first
+_TILES = 2  # offered, best ranked first
 _NEAR = 1.05  # times the best one's cycles
 _SHORT = 6  # steps that are all written out
 
