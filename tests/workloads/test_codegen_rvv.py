@@ -1,3 +1,4 @@
+import itertools
 import math
 import re
 from dataclasses import replace
@@ -7,16 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.codegen import generate, pack
+from workloads.codegen import choices, generate, pack
 from workloads.codegen.geometry import Convolution
+from workloads.codegen.rvv_base import factor_values
 from workloads.codegen.rvv_pool import reciprocal
-from workloads.codegen.rvv_product import Tile, choose_tile
+from workloads.codegen.rvv_tiles import Tile, plan_of
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
 from workloads.executor import execute
 from workloads.isa import ELEMENT_BYTES, load_isa
 from workloads.kernels.integer import round_division
 from workloads.operands import Operands
 from workloads.operators import FullyConnected
+from workloads.options import Options
 from workloads.program import Instruction, Loop, count, operand_elements, walk
 
 VLENS = (128, 256, 512)
@@ -121,13 +124,17 @@ LAYER = ConvSpec(1, 56, 56, 64, 56, 56, 64, (3, 3), padding=(1, 1))
 
 @pytest.mark.parametrize(
     ("vlen", "tile"),
-    [(128, Tile(4, 6, 16)), (256, Tile(4, 6, 32)), (512, Tile(4, 6, 64)), (1024, Tile(2, 8, 64))],
-)
+    [
+        (128, Tile(2, 14, 8)), (256, Tile(2, 14, 16)), (512, Tile(2, 14, 32)),
+        (128, Tile(4, 6, 16)), (256, Tile(4, 6, 32)), (512, Tile(4, 6, 64)),
+        (256, Tile(1, 28, 8)), (128, Tile(8, 2, 32)),
+    ],
+)  # fmt: skip
 def test_the_inner_loop_of_a_3x3_convolution_follows_from_its_tile(vlen, tile):
     conv = Convolution(1, 56, 56, 64, 56, 56, 64, (3, 3), (1, 1), (1, 1))
     isa = load_isa("rvv", vlen=vlen)
-    assert choose_tile(conv, isa) == tile
-    program = generate(LAYER, isa)
+    program = generate(LAYER, isa, Options(lmul=tile.group))
+    assert plan_of(conv, isa, program.options).tile == tile
     innermost = [(math.prod(loop.trips for loop in loops), loops[-1]) for _, loops in walk(program.body) if loops]
     times, body = max(innermost, key=lambda item: item[0])
     assert not any(isinstance(statement, Loop) for statement in body.body)
@@ -142,8 +149,56 @@ def test_the_inner_loop_of_a_3x3_convolution_follows_from_its_tile(vlen, tile):
 @pytest.mark.parametrize(("vlen", "least"), [(128, 6.4), (256, 12.9), (512, 25.9)])
 def test_a_3x3_convolution_keeps_its_products_per_instruction(vlen, least):
     # The inner loop alone gives lanes * 48 / 115: 6.7, 13.4 and 26.7; the rest is copies and results.
-    program = generate(LAYER, load_isa("rvv", vlen=vlen))
+    program = generate(LAYER, load_isa("rvv", vlen=vlen), Options(lmul=4))
     assert program.macs / count(program).total_instructions > least
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), vlen=vlens)
+def test_every_option_that_is_offered_gives_the_values_of_the_kernels(codegen_cases, data, vlen):
+    layers = st.one_of(
+        codegen_cases.convolutions(depthwise=False, max_channels=40),
+        codegen_cases.convolutions(depthwise=True, max_channels=40, max_extent=12),
+        codegen_cases.products(),
+    )
+    case, isa = data.draw(layers), load_isa("rvv", vlen=vlen)
+    options = data.draw(st.sampled_from(choices(case.spec, isa)))
+    codegen_cases.check(case, isa, options=options)
+
+
+@pytest.mark.parametrize("vlen", VLENS)
+def test_groups_tiles_unrolling_and_a_pass_of_its_own_are_offered(vlen):
+    isa = load_isa("rvv", vlen=vlen)
+    offered = choices(LAYER, isa)
+    assert {options.lmul for options in offered} == {1, 2, 4, 8}
+    assert {options.unroll for options in offered} == {8, 4, 1}
+    assert {options.fuse for options in offered} == {True, False}
+    assert len(set(offered)) == len(offered) <= 8
+    assert all(options.columns == vlen * options.lmul // 32 for options in offered)
+    assert len({generate(LAYER, isa, options).body for options in offered}) == len(offered)
+
+
+@pytest.mark.parametrize("spec", [LAYER, MatrixSpec(1, 40, 10), ConvSpec(1, 9, 9, 70, 9, 9, 70, (3, 3), depthwise=True),
+                                  CopySpec(100, 10)])  # fmt: skip
+def test_the_first_choice_is_the_generators_own(spec):
+    isa = load_isa("rvv")
+    own, first = generate(spec, isa), generate(spec, isa, choices(spec, isa)[0])
+    assert (first.body, first.buffers) == (own.body, own.buffers)
+
+
+@pytest.mark.parametrize("lmul", [3, 16])
+def test_a_group_that_does_not_exist_is_refused(lmul):
+    with pytest.raises(ValueError, match=f"rvv does not offer lmul={lmul} for .*; it offers rows=14 columns=16"):
+        generate(LAYER, load_isa("rvv"), Options(lmul=lmul))
+
+
+@given(st.lists(st.tuples(st.integers(-(2**31), 2**31 - 1), st.integers(0, 31)), min_size=1, max_size=40))
+def test_a_product_with_a_power_of_two_rounds_as_the_shift_does_once_saturated(pairs):
+    sums, rights = (np.array(values, np.int64) for values in zip(*pairs, strict=True))
+    factors = factor_values(np.zeros(len(pairs), np.int64), -rights)["right"]
+    shifted = np.where(rights > 0, sums + (np.int64(1) << np.maximum(rights - 1, 0)) >> rights, sums)
+    found = np.clip((sums * factors + 2**30) >> 31, -(2**31), 2**31 - 1)
+    np.testing.assert_array_equal(np.clip(found, -(2**15), 2**15 - 1), np.clip(shifted, -(2**15), 2**15 - 1))
 
 
 def specifications():
@@ -177,8 +232,10 @@ def groups_of(instruction: Instruction, isa):
 @pytest.mark.parametrize("vlen", VLENS)
 def test_every_register_group_is_aligned_and_at_most_eight_registers(vlen):
     isa = load_isa("rvv", vlen=vlen)
-    for spec in specifications():
-        for instruction, _ in walk(generate(spec, isa).body):
+    for spec, options in itertools.chain.from_iterable(
+        [(spec, options) for options in choices(spec, isa)] for spec in specifications()
+    ):
+        for instruction, _ in walk(generate(spec, isa, options).body):
             if isa.meaning(instruction.op).kind == "control":
                 continue
             for first, registers in groups_of(instruction, isa):

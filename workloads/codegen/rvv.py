@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.codegen import rvv_elementwise, rvv_pool, rvv_product, rvv_window
+from workloads.codegen import rvv_elementwise, rvv_pool, rvv_product, rvv_tiles, rvv_window
 from workloads.codegen.geometry import product
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, Spec
+from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
     from workloads.isa import InstructionSet
@@ -20,7 +21,17 @@ def _direct(spec: ConvSpec) -> bool:
     return spec.depthwise and spec.channels == spec.channels_out
 
 
-def generate(spec: Spec, isa: InstructionSet) -> Program:
+def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
+    """Return the options offered for a specification, the generator's own choice first."""
+    match spec:
+        case ConvSpec() if _direct(spec):
+            return rvv_window.choices(spec, isa)
+        case ConvSpec() | MatrixSpec():
+            return rvv_tiles.choices(product(spec), isa)
+    return (DEFAULT,)
+
+
+def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Return the Program of a kernel; its values follow the profile "ruy".
 
     Raises
@@ -30,11 +41,11 @@ def generate(spec: Spec, isa: InstructionSet) -> Program:
     """
     match spec:
         case ConvSpec() if _direct(spec):
-            return rvv_window.generate_depthwise(spec, isa)
+            return rvv_window.generate_depthwise(spec, isa, options)
         case ConvSpec():
-            return rvv_product.generate("conv2d", product(spec), isa)
+            return rvv_product.generate("conv2d", product(spec), isa, options)
         case MatrixSpec():
-            return rvv_product.generate("fully_connected", product(spec), isa)
+            return rvv_product.generate("fully_connected", product(spec), isa, options)
         case PoolSpec():
             return rvv_pool.generate(spec, isa)
         case ElementwiseSpec():
@@ -45,12 +56,12 @@ def generate(spec: Spec, isa: InstructionSet) -> Program:
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
-    """Return the constant buffers of a Program; the layout of weights depends on its VLEN."""
+    """Return the constant buffers of a Program; the layout of weights depends on its VLEN and options."""
     match spec:
         case ConvSpec() if _direct(spec):
             return rvv_window.pack_depthwise(spec, operands)
         case ConvSpec() | MatrixSpec():
-            return rvv_product.pack(product(spec), program.isa, operands)
+            return rvv_product.pack(product(spec), program, operands)
         case PoolSpec():
             return rvv_pool.pack(spec, operands)
         case ElementwiseSpec():

@@ -115,14 +115,31 @@ def padded_image(
     return image, body, buffers
 
 
+def factor_values(multipliers: Array, shifts: Array) -> dict[str, Array]:
+    """Fill the factors of ``requantize_each``: 2**left, the multiplier, and 2**-right as a fraction of 2**31."""
+    right = np.maximum(-shifts, 0).astype(np.int64)
+    left = np.left_shift(np.uint64(1), np.maximum(shifts, 0).astype(np.uint64)).astype(np.uint32)
+    fraction = np.minimum(np.int64(1) << (31 - right), 2**31 - 1).astype(np.int32)
+    return {"left": left, "multiplier": multipliers, "right": fraction}
+
+
 def requantize_each(sums: Sequence[str], held: str, count: int, region: Callable[[str], Address]) -> Body:
-    """Scale int32 groups by per-channel vectors, loaded one after another into the group ``held``."""
-    steps = (("left", "vsll.vv.e32"), ("multiplier", "vsmul.vv.e32"), ("right", "vssra.vv.e32"))
+    """Scale int32 groups by per-channel vectors, loaded one after another into the group ``held``.
+
+    Shifts are products, which more units compute: VSMUL by 2**(31 - right) rounds half up as VSSRA does. Without a
+    shift its factor is 2**31 - 1, which changes only sums beyond 2**30, and those saturate when they are narrowed.
+    """
+    steps = (("left", "vmul.vv.e32"), ("multiplier", "vsmul.vv.e32"), ("right", "vsmul.vv.e32"))
     body: Body = (SET_VL,)
     for name, op in steps:
         body += (Instruction("vle32.v", held, (region(name),), count),)
         body += tuple(Instruction(op, total, (total, held), count) for total in sums)
     return body
+
+
+def copies(of: str, others: Sequence[str], count: int) -> Body:
+    """Copy an int32 group: adding zero is computed by more units than moving."""
+    return tuple(Instruction("vadd.vi.e32", other, (of, 0), count) for other in others)
 
 
 def requantize_all(

@@ -14,47 +14,23 @@ import numpy as np
 
 from workloads.arithmetic import effective_scales, quantize_multipliers
 from workloads.codegen import rvv_base as base
+from workloads.codegen import rvv_sums
 from workloads.codegen.common import Image, fixed, loop, split
 from workloads.codegen.regions import constants
+from workloads.codegen.rvv_tiles import REGISTERS, plan_of, runs_of
+from workloads.options import DEFAULT, Options
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
     from workloads.codegen.geometry import Convolution
     from workloads.codegen.regions import Constants
     from workloads.codegen.rvv_base import Body
+    from workloads.codegen.rvv_tiles import Plan
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
     from workloads.tensor import Array
 
-MOST_STEPS = 8  # per iteration: the first widening of an iteration has nothing to hide behind
-MOST_PIXELS = 9  # pixels at which the widening is a tenth of the multiply-adds
 _FIRST_FACTOR, _FACTORS = 5, 4  # x5 to x8 hold activations
-_WEIGHTS = 24  # v0 to v23 are accumulators, v24 to v27 weights of 16 bits
-_HELD = 28  # v28 to v31: weights of 8 bits, then vectors of the scale
-
-
-@dataclass(frozen=True)
-class Tile:
-    """Accumulators of ``pixels`` pixels, each a group of ``group`` registers with ``lanes`` output channels."""
-
-    group: int
-    pixels: int
-    lanes: int
-
-
-def choose_tile(conv: Convolution, isa: InstructionSet) -> Tile:
-    """Take the smallest group that holds the channels, at most four registers, and as many pixels as fit evenly."""
-    channels = conv.channels_out // conv.groups
-    group = next((size for size in (1, 2, 4) if base.lanes(isa, size) >= channels), 4)
-    most = min(MOST_PIXELS, _WEIGHTS // group)
-    return Tile(group, math.ceil(conv.width_out / math.ceil(conv.width_out / most)), base.lanes(isa, group))
-
-
-def runs_of(conv: Convolution) -> tuple[int, int]:
-    """Return (taps, elements): the neighbouring input bytes per kernel row, in one run where taps are neighbours."""
-    if conv.groups == 1 and (conv.dilation[1] == 1 or conv.kernel[1] == 1):
-        return 1, conv.kernel[1] * conv.channels
-    return conv.kernel[1], conv.channels // conv.groups
 
 
 def table_of(conv: Convolution) -> Constants:
@@ -63,25 +39,28 @@ def table_of(conv: Convolution) -> Constants:
     return constants({**words, **base.BOUND_REGIONS})
 
 
-def generate(name: str, conv: Convolution, isa: InstructionSet) -> Program:
+def generate(name: str, conv: Convolution, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Return the Program of a convolution."""
-    table = table_of(conv)
+    table, plan = table_of(conv), plan_of(conv, isa, options)
     image, padding, scratch = base.padded_image(isa, conv.spec, table)
-    tile = choose_tile(conv, isa)
     nest: Body = ()
-    for first, count, trips in split(conv.channels_out // conv.groups, tile.lanes):
+    for first, count, trips in split(conv.channels_out // conv.groups, plan.tile.lanes):
         columns: Body = ()
-        for pixel, pixels, times in split(conv.width_out, tile.pixels):
-            part = _Part(conv, image, table, first, count, pixel, pixels)
+        for pixel, pixels, times in split(conv.width_out, plan.tile.pixels):
+            part = _Part(conv, plan, image, table, first, count, pixel, pixels)
             columns += loop(isa, "tile", times, _tile(part, isa))
         nest += loop(isa, "block", trips, loop(isa, "row", conv.height_out, columns))
     nest = loop(isa, "image", conv.batch, loop(isa, "group", conv.groups, nest))
+    pixels_out = conv.batch * conv.height_out * conv.width_out
+    if not plan.fuse:
+        scratch += (Buffer("sums", 4 * pixels_out * conv.channels_out),)
+        nest += rvv_sums.requantize(pixels_out, conv.channels_out, isa, table)
     buffers = (
         Buffer("input", conv.batch * conv.height * conv.width * conv.channels, role="input"),
         Buffer("weights", conv.channels_out * _depth(conv), role="weights"),
         Buffer("parameters", table.nbytes, role="parameters"),
         *scratch,
-        Buffer("output", conv.batch * conv.height_out * conv.width_out * conv.channels_out, role="output"),
+        Buffer("output", pixels_out * conv.channels_out, role="output"),
     )
     body = (base.ROUND_HALF_UP, *base.load_bounds(table), *padding, *nest)
     return Program(name, isa, buffers, body, conv.macs, base.PROFILE)
@@ -97,6 +76,7 @@ class _Part:
     """One tile of a convolution: channels ``first`` .. of a group, pixels ``pixel`` .. of a row; loops move both."""
 
     conv: Convolution
+    plan: Plan
     image: Image
     table: Constants
     first: int
@@ -109,13 +89,13 @@ class _Part:
         per_group = self.conv.channels_out // self.conv.groups
         return self.table.address(name, 4 * self.first, group=4 * per_group, block=4 * self.count)
 
-    def output(self, number: int) -> Address:
-        """Locate the results of a pixel."""
+    def output(self, number: int, buffer: str = "output", size: int = 1) -> Address:
+        """Locate the results of a pixel, of ``size`` bytes each."""
         conv = self.conv
-        line = conv.width_out * conv.channels_out
-        return Address("output", (self.pixel + number) * conv.channels_out + self.first).plus(
-            image=conv.height_out * line, row=line, tile=self.pixels * conv.channels_out,
-            group=conv.channels_out // conv.groups, block=self.count,
+        line = size * conv.width_out * conv.channels_out
+        return Address(buffer, size * ((self.pixel + number) * conv.channels_out + self.first)).plus(
+            image=conv.height_out * line, row=line, tile=size * self.pixels * conv.channels_out,
+            group=size * (conv.channels_out // conv.groups), block=size * self.count,
         )  # fmt: skip
 
     def input(self, number: int) -> Address:
@@ -138,18 +118,20 @@ class _Part:
 
 def _tile(part: _Part, isa: InstructionSet) -> Body:
     """Return one register tile: bias in, the sums over the window, requantised bytes out."""
-    conv, count = part.conv, part.count
-    group = choose_tile(conv, isa).group
+    conv, count, group = part.conv, part.count, part.plan.tile.group
     sums = [base.vector(group * number) for number in range(part.pixels)]
     body: Body = (base.SET_VL, Instruction("vle32.v", sums[0], (part.parameters("bias"),), count))
-    body += tuple(Instruction("vmv.v.v.e32", total, (sums[0],), count) for total in sums[1:])
+    body += base.copies(sums[0], sums[1:], count)
     taps, elements = runs_of(conv)
-    unroll = _unroll(elements)
+    unroll = part.plan.unroll
     steps = loop(isa, "step", elements // unroll, _steps(part, sums, 0, unroll, unroll))
     whole = elements // unroll * unroll
     steps += fixed(_steps(part, sums, whole, elements - whole, 0), "step")
     body += (base.SET_VL, *loop(isa, "ky", conv.kernel[0], loop(isa, "kx", taps, steps)))
-    body += base.requantize_each(sums, base.vector(_HELD), count, part.parameters)
+    if not part.plan.fuse:
+        stored = [part.output(number, "sums", 4) for number in range(part.pixels)]
+        return body + tuple(Instruction("vse32.v", at, (total,), count) for at, total in zip(stored, sums, strict=True))
+    body += base.requantize_each(sums, base.vector(REGISTERS[group].held), count, part.parameters)
     return body + base.finish(sums, [part.output(number) for number in range(part.pixels)], count)
 
 
@@ -159,14 +141,20 @@ def _steps(part: _Part, sums: list[str], first: int, number: int, moving: int) -
     An in-order core issues this as written: weights are loaded two steps and widened one step before their use,
     activations are loaded two multiply-adds before.
     """
-    count = part.count
+    count, registers = part.count, REGISTERS[part.plan.tile.group]
+
+    def narrow(step: int) -> str:
+        return base.vector(registers.narrow[step % len(registers.narrow)])
+
+    def wide(step: int) -> str:
+        return base.vector(registers.wide[step % len(registers.wide)])
 
     def load(step: int) -> Instruction:
         at = part.weights().plus((first + step) * count, step=moving * count)
-        return Instruction("vle8.v", _narrow(step), (at,), count)
+        return Instruction("vle8.v", narrow(step), (at,), count)
 
     def widen(step: int) -> Instruction:
-        return Instruction("vsext.vf2.e16", _wide(step), (_narrow(step),), count)
+        return Instruction("vsext.vf2.e16", wide(step), (narrow(step),), count)
 
     def activation(place: int) -> Instruction:
         step, pixel = divmod(place, len(sums))
@@ -183,18 +171,8 @@ def _steps(part: _Part, sums: list[str], first: int, number: int, moving: int) -
             body.append(widen(step + 1))
         if place + 2 < number * len(sums):
             body.append(activation(place + 2))
-        body.append(Instruction("vwmacc.vx.e16", sums[pixel], (_factor(place), _wide(step)), count))
+        body.append(Instruction("vwmacc.vx.e16", sums[pixel], (_factor(place), wide(step)), count))
     return tuple(body)
-
-
-def _narrow(step: int) -> str:
-    """Name the 8-bit weights of a step."""
-    return base.vector(_HELD + step % 4)
-
-
-def _wide(step: int) -> str:
-    """Name the 16-bit weights of a step."""
-    return base.vector(_WEIGHTS + 2 * (step % 2))
 
 
 def _factor(place: int) -> str:
@@ -202,16 +180,10 @@ def _factor(place: int) -> str:
     return f"x{_FIRST_FACTOR + place % _FACTORS}"
 
 
-def _unroll(elements: int) -> int:
-    """Choose the steps of an iteration: all of a short run, else a number that leaves no remainder if one does."""
-    if elements <= MOST_STEPS:
-        return elements
-    return next((steps for steps in range(MOST_STEPS, 3, -1) if elements % steps == 0), MOST_STEPS)
-
-
-def pack(conv: Convolution, isa: InstructionSet, operands: Operands) -> dict[str, Array]:
-    """Return the packed weights and parameters of a convolution."""
-    per_group, lanes = conv.channels_out // conv.groups, choose_tile(conv, isa).lanes
+def pack(conv: Convolution, program: Program, operands: Operands) -> dict[str, Array]:
+    """Return the packed weights and parameters of a convolution; blocks are as wide as the Program's tile."""
+    per_group = conv.channels_out // conv.groups
+    lanes = plan_of(conv, program.isa, program.options).tile.lanes
     filters = conv.filters(operands).reshape(conv.groups, per_group, -1)
     blocks = [filters[:, first : first + lanes].transpose(0, 2, 1) for first in range(0, per_group, lanes)]
     weights = np.concatenate([block.reshape(conv.groups, -1) for block in blocks], axis=1)
@@ -220,9 +192,9 @@ def pack(conv: Convolution, isa: InstructionSet, operands: Operands) -> dict[str
 
 
 def channel_values(conv: Convolution, operands: Operands) -> dict[str, Array]:
-    """Return bias, shifts and multipliers per output channel."""
+    """Return bias and factors per output channel."""
     scales = np.broadcast_to(effective_scales(operands, base.PROFILE), (conv.channels_out,))
     return {
         "bias": conv.bias(operands, operands.input_zero_points[0]),
-        **base.scale_values(*quantize_multipliers(scales)),
+        **base.factor_values(*quantize_multipliers(scales)),
     }

@@ -12,6 +12,7 @@ from workloads.codegen.common import fixed, loop, split
 from workloads.codegen.geometry import product
 from workloads.codegen.regions import constants
 from workloads.codegen.rvv_product import channel_values
+from workloads.options import DEFAULT, Options
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
@@ -46,12 +47,13 @@ def sweep(
     lanes: int,
     image: Image,
     tile: Callable[[int, int, int, list[Address], list[Address]], Body],
+    most: int = PIXELS,
 ) -> Body:
-    """Visit each output row, each block of ``lanes`` channels, each tile of pixels.
+    """Visit each output row, each block of ``lanes`` channels, each tile of at most ``most`` pixels.
 
     ``tile(first channel, channels, first pixel, inputs, outputs)`` gets the addresses of each pixel.
     """
-    pixels = math.ceil(spec.width_out / math.ceil(spec.width_out / PIXELS))
+    pixels = math.ceil(spec.width_out / math.ceil(spec.width_out / most))
     dilation = getattr(spec, "dilation", (1, 1))
     line, step = spec.width_out * spec.channels, spec.stride[1] * image.pixel_bytes
     row: Body = ()
@@ -91,7 +93,15 @@ def depthwise_table(spec: ConvSpec) -> Constants:
     return constants({**words, **base.BOUND_REGIONS})
 
 
-def generate_depthwise(spec: ConvSpec, isa: InstructionSet) -> Program:
+def choices(spec: ConvSpec, isa: InstructionSet) -> tuple[Options, ...]:
+    """Return what is offered for a depthwise convolution: pixels of a tile by registers of an accumulator."""
+    rows = [size for size in (PIXELS, 2, 1) if size == PIXELS or size < spec.width_out]
+    groups = [size for size in (4, 2, 1) if size == 4 or base.lanes(isa, size) < spec.channels]
+    first = [Options(rows=rows[0], lmul=size) for size in groups]
+    return (*first, *(Options(rows=size, lmul=groups[0]) for size in rows[1:]))
+
+
+def generate_depthwise(spec: ConvSpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Return the Program of a depthwise convolution with one output per channel."""
     table = depthwise_table(spec)
     image, padding, scratch = base.padded_image(isa, spec, table)
@@ -103,12 +113,12 @@ def generate_depthwise(spec: ConvSpec, isa: InstructionSet) -> Program:
             return table.address(name, 4 * channel, block=4 * count)
 
         body: Body = (base.SET_VL, Instruction("vle32.v", sums[0], (words("bias"),), count))
-        body += tuple(Instruction("vmv.v.v.e32", total, (sums[0],), count) for total in sums[1:])
+        body += base.copies(sums[0], sums[1:], count)
         weights = Address("weights", channel).plus(block=count, ky=spec.kernel[1] * spec.channels, kx=spec.channels)
         body += _products(isa, spec.kernel, sums, weights, inputs, count)
         return body + base.requantize_each(sums, "v28", count, words) + base.finish(sums, outputs, count)
 
-    nest = sweep(isa, spec, base.lanes(isa), image, tile)
+    nest = sweep(isa, spec, base.lanes(isa, options.lmul or 4), image, tile, options.rows or PIXELS)
     body = (base.ROUND_HALF_UP, *base.load_bounds(table), *padding, *nest)
     buffers = buffers_of(spec, table, scratch, math.prod(spec.kernel) * spec.channels)
     return Program("depthwise_conv2d", isa, buffers, body, spec.macs, base.PROFILE)
