@@ -176,7 +176,10 @@ def test_double_buffering_is_never_slower(core, spec):
         one, two = (generate(spec, core.isa(), each) for each in (options, replace(options, buffers=None)))
         assert cost(one, core).cycles >= cost(two, core).cycles
         assert {buffer.copies for buffer in one.buffers} == {1}
-        assert min(buffer.copies for buffer in two.buffers if buffer.space != "global") == 2
+        # Without fixpipe the cube's sums have two buffers by name, since the next one is begun before this one is out.
+        named = {buffer.name for buffer in two.buffers} & {"l0c_next"}
+        single_sums = {"l0c_sums", "l0c_next"} if named else set()
+        assert {b.name for b in two.buffers if b.space != "global" and b.copies == 1} == single_sums
 
 
 @FEW

@@ -11,11 +11,22 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import davinci_epilogue as epilogue
 from workloads.codegen import davinci_requantize as requantize
-from workloads.codegen.common import loop
-from workloads.codegen.davinci_epilogue import SUMS
+from workloads.codegen.common import fixed, loop
+from workloads.codegen.davinci_epilogue import NEXT, SUMS
 from workloads.codegen.davinci_jobs import Job, make_jobs
 from workloads.codegen.davinci_plan import Depth, as_convolution, axes
-from workloads.codegen.davinci_tiles import Part, Segment, copies_of, largest, move, on_chip, segments, split
+from workloads.codegen.davinci_tiles import (
+    Part,
+    Segment,
+    copies_of,
+    largest,
+    move,
+    on_chip,
+    rebased,
+    renamed,
+    segments,
+    split,
+)
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
@@ -31,7 +42,7 @@ FLAGS = 8  # event flags between two queues, so tiles of streamed weights in fli
 
 def generate(original: ConvSpec | MatrixSpec, isa: InstructionSet, options: Options) -> Program:
     """Generate a convolution or a product with constant weights."""
-    spec = as_convolution(original)
+    spec = as_convolution(original, isa)
     jobs = make_jobs(spec, isa, options)
     used = largest(*(job.spaces for job in jobs))
     nests = (loop(isa, "block", job.block.trips, _block(job)) for job in jobs)
@@ -63,10 +74,13 @@ def generate(original: ConvSpec | MatrixSpec, isa: InstructionSet, options: Opti
 
 def _copies(jobs: tuple[Job, ...], used: dict[str, int], options: Options) -> dict[str, int] | None:
     """Return the tiles in flight per buffer; streamed weights take what L1 has left, to hide the memory's latency."""
-    if options.buffers == 1 or any(job.plan.staged for job in jobs):
+    if options.buffers == 1:
         return copies_of(used, options)
-    room = jobs[0].isa.parameters["l1_bytes"] - 2 * used["l1:input"]
-    return {"l1:weights": min(FLAGS, room // used["l1:weights"])}
+    copies = {"l0c:sums": 1, "l0c:next": 1} if jobs[0].ahead else {}
+    if not any(job.plan.staged for job in jobs):
+        room = jobs[0].isa.parameters["l1_bytes"] - 2 * used["l1:input"]
+        copies["l1:weights"] = min(FLAGS, room // used["l1:weights"])
+    return copies
 
 
 def _block(job: Job) -> Body:
@@ -126,6 +140,10 @@ def _image(job: Job, row: Segment, column: Segment) -> Body:
         extent = (row.elements, column.elements * spec.channels)
         body.append(move("mte2_l1", target, source, extent, (spec.width * spec.channels, job.line)))
         return tuple(body)
+    if column.elements == spec.width and job.line == spec.width * block.channels:  # rows follow each other in both
+        extent = (row.elements * spec.width, block.inputs)
+        body.append(move("mte2_l1", target, source, extent, (spec.channels, block.channels)))
+        return tuple(body)
     pixels = (column.elements, block.inputs)
     line = move(
         "mte2_l1", target.plus(line=job.line), source.plus(line=spec.width * spec.channels), pixels,
@@ -150,17 +168,42 @@ def _panel(job: Job, part: Part) -> Address:
 
 def _products(job: Job, part: Part, row: Segment, column: Segment) -> Body:
     """Sum, requantise and write the outputs of one band for one tile of output channels."""
+    groups = split(row.size, job.plan.rows)
+    starts = [epilogue.start(job, group.size * column.size, job.padded(part.size)) for group in groups]
+    tiles = [(*_sums(job, part, group, column), *epilogue.finish(job, part, group, row, column)) for group in groups]
+    if job.ahead:
+        return _ahead(job, groups[0].trips, starts, tiles)
+    return tuple(
+        statement
+        for group, start, tile in zip(groups, starts, tiles, strict=True)
+        for statement in loop(job.isa, "group", group.trips, (start, *tile))
+    )
+
+
+def _ahead(job: Job, trips: int, starts: list[Instruction], tiles: list[Body]) -> Body:
+    """Start each tile of sums before the one in front of it is finished: in turn in two buffers, a pair per trip.
+
+    The vector queue does both in order, and would else hold the cube's next tile until the last one is out.
+    """
+    pairs = (trips - 1) // 2
+    one, two = (rebased(tiles[0], "group", 2, place) for place in (0, 1))
+    pair = (*renamed((starts[0],), SUMS, NEXT), *one, starts[0], *renamed(two, SUMS, NEXT))
+    body = [starts[0], *loop(job.isa, "group", pairs, pair)]
+    left = [(starts[0], fixed(tiles[0], "group", value=index)) for index in range(2 * pairs, trips)]
+    left += list(zip(starts[1:], tiles[1:], strict=True))
+    for place, (_, tile) in enumerate(left):
+        here, there = ((SUMS, NEXT), (NEXT, SUMS))[place % 2]
+        body += renamed(tuple(start for start, _ in left[place + 1 : place + 2]), SUMS, there)
+        body += renamed(tile, SUMS, here)
+    return tuple(body)
+
+
+def _sums(job: Job, part: Part, group: Part, column: Segment) -> Body:
+    """Add the products of all depth tiles."""
     body: list[Statement] = []
-    outputs = job.padded(part.size)
-    for group in split(row.size, job.plan.rows):
-        pixels = group.size * column.size
-        inner: list[Statement] = [epilogue.start(job, pixels, outputs)]
-        for depth in job.found:
-            tile = _tile(job, part, group, column, depth)
-            tile = loop(job.isa, "deep", depth.channels.trips, tile)
-            inner += loop(job.isa, "down", depth.rows.trips, loop(job.isa, "across", depth.columns.trips, tile))
-        inner += epilogue.finish(job, part, group, row, column)
-        body += loop(job.isa, "group", group.trips, tuple(inner))
+    for depth in job.found:
+        tile = loop(job.isa, "deep", depth.channels.trips, _tile(job, part, group, column, depth))
+        body += loop(job.isa, "down", depth.rows.trips, loop(job.isa, "across", depth.columns.trips, tile))
     return tuple(body)
 
 
@@ -181,10 +224,11 @@ def _tile(job: Job, part: Part, group: Part, column: Segment, depth: Depth) -> B
     target = Address(LEFT).plus(
         row=column.size * depth.pitch, ky=depth.columns.size * tap_bytes, kx=tap_bytes
     )  # fmt: skip
-    left: Body = (
-        move("img2col_l0a", target, source, (column.size, tap_bytes), (spec.stride[1] * channels, depth.pitch)),
-    )
-    for variable, trips in (("kx", depth.columns.size), ("ky", depth.rows.size), ("row", group.size)):
+    pixel = spec.stride[1] * channels
+    follow = spec.stride[0] * line == column.size * pixel  # the pixels of a row follow those of the row above
+    rows, pixels = (1, group.size * column.size) if follow else (group.size, column.size)
+    left: Body = (move("img2col_l0a", target, source, (pixels, tap_bytes), (pixel, depth.pitch)),)
+    for variable, trips in (("kx", depth.columns.size), ("ky", depth.rows.size), ("row", rows)):
         left = loop(job.isa, variable, trips, left)
     steps = dict(zip(("down", "across", "deep"), (step * outputs for step in depth.steps), strict=True))
     extent = (depth.pitch, outputs)

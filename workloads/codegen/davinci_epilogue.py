@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workloads.program import Statement
 
 Body = tuple["Statement", ...]
-SUMS, RESULT, WORKSPACE = "l0c_sums", "ub_result", "workspace"
+SUMS, NEXT, RESULT, WORKSPACE = "l0c_sums", "l0c_next", "ub_result", "workspace"
 BOUNDS = "x0"  # lowest and highest result, a byte each
 
 

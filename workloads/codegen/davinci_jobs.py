@@ -84,6 +84,11 @@ class Job:
         return self.options.fuse is not False
 
     @property
+    def ahead(self) -> bool:
+        """Whether the vector queue starts a tile of sums before it finishes the one in front: in two buffers."""
+        return not self.fixpipe and self.options.buffers != 1
+
+    @property
     def spaces(self) -> dict[str, int]:
         """Bytes used on chip, by ``space:purpose``."""
         deepest = max(depth.pitch for depth in self.found)
@@ -99,6 +104,8 @@ class Job:
         }
         if self.fused:
             used["fixpipe_buffer:quant" if self.fixpipe else "ub:quant"] = outputs * 8
+        if self.ahead:
+            used["l0c:next"] = used["l0c:sums"]
         if not self.fixpipe:
             used["ub:result"] = rows * outputs * result_bytes(self.options)
         return used

@@ -34,7 +34,7 @@ def pack(program: Program, original: ConvSpec | MatrixSpec, operands: Operands) 
         raise ValueError(
             f"weight zero point {operands.weight_zero_point}: the davinci cube multiplies symmetric weights"
         )
-    spec = as_convolution(original)
+    spec = as_convolution(original, program.isa)
     weights = _weights(spec, operands.weights)
     jobs = make_jobs(spec, program.isa, program.options)
     sums = weights.astype(np.int64).sum(axis=(1, 2, 3))

@@ -83,14 +83,18 @@ class Depth:
     steps: tuple[int, int, int]  # depth rows from one tile to the next along each of the three
 
 
-def as_convolution(spec: ConvSpec | MatrixSpec) -> ConvSpec:
-    """Write a product, or a pointwise convolution, as a convolution over one long row of pixels."""
+def as_convolution(spec: ConvSpec | MatrixSpec, isa: InstructionSet) -> ConvSpec:
+    """Write a product, or a pointwise convolution, as a convolution over one long row of pixels.
+
+    Without fixpipe as one long column, whose bands hold several tiles: their sums are started ahead of each other.
+    """
     if isinstance(spec, MatrixSpec):
-        return ConvSpec(1, 1, spec.rows, spec.depth, 1, spec.rows, spec.columns, (1, 1))
+        spec = ConvSpec(1, 1, spec.rows, spec.depth, 1, spec.rows, spec.columns, (1, 1))
     pointwise = spec.kernel == (1, 1) and spec.stride == (1, 1) and spec.padding == (0, 0)
     if pointwise and (spec.height, spec.width) == (spec.height_out, spec.width_out):
         pixels = spec.batch * spec.height * spec.width
-        return replace(spec, batch=1, height=1, width=pixels, height_out=1, width_out=pixels)
+        height, width = (1, pixels) if has_fixpipe(isa) else (pixels, 1)
+        return replace(spec, batch=1, height=height, width=width, height_out=height, width_out=width)
     return spec
 
 
@@ -180,11 +184,13 @@ def make_plan(spec: ConvSpec, block: Block, isa: InstructionSet, options: Option
 
 
 def _ordered(spec: ConvSpec, block: Block, plan: Plan, panel_bytes: int) -> Plan:
-    """Choose the order of the loops, and what streams: bands where weights stay, weights that are used once."""
+    """Choose the order of the loops, and what streams: bands of the image, weights that are used once."""
     band = min(plan.band_rows, round_up(-(-spec.height_out // LEAST_BANDS), plan.rows))
     banded = replace(plan, band_rows=band)
     if plan.staged and _weights_outside(spec, block, banded, panel_bytes):
         return replace(banded, weights_outside=True)
+    if _bands(spec, banded) * _panels_bytes(spec, block, plan) <= _image_bytes(spec, block):
+        plan = banded  # weights once per band are little beside the image
     groups = -(-min(plan.band_rows, spec.height_out) // plan.rows)
     return replace(plan, staged=plan.staged and groups > 1)
 
@@ -272,9 +278,21 @@ def _taps(
 
 def _weights_outside(spec: ConvSpec, block: Block, plan: Plan, panel_bytes: int) -> bool:
     """Whether reading the image once per tile of output channels moves fewer bytes than the weights once per band."""
+    tiles = -(-block.outputs // plan.outputs)
+    return _image_bytes(spec, block) * (tiles - 1) < panel_bytes * tiles * (_bands(spec, plan) - 1)
+
+
+def _bands(spec: ConvSpec, plan: Plan) -> int:
+    """Count the bands of all images."""
     height, width = axes(spec)
     bands = spec.batch * sum(part.trips for part in segments(height, plan.band_rows))
-    bands *= sum(part.trips for part in segments(width, plan.columns))
-    tiles = -(-block.outputs // plan.outputs)
-    image_bytes = spec.batch * spec.height * spec.width * block.inputs
-    return image_bytes * (tiles - 1) < panel_bytes * tiles * (bands - 1)
+    return bands * sum(part.trips for part in segments(width, plan.columns))
+
+
+def _image_bytes(spec: ConvSpec, block: Block) -> int:
+    return spec.batch * spec.height * spec.width * block.inputs
+
+
+def _panels_bytes(spec: ConvSpec, block: Block, plan: Plan) -> int:
+    """Bytes of the weights of all tiles of output channels."""
+    return -(-block.outputs // plan.outputs) * plan.outputs * spec.kernel[0] * spec.kernel[1] * block.channels

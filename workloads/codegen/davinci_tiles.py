@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from workloads.program import Address, Buffer, Instruction
+from workloads.program import Address, Buffer, Instruction, Loop, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from workloads.isa import InstructionSet
     from workloads.options import Options
 
+Body = tuple[Statement, ...]
 HEADER_BYTES = 64  # scalars at the start of every parameter buffer
 
 
@@ -167,3 +168,41 @@ def largest(*uses: Mapping[str, int]) -> dict[str, int]:
     """Return for each buffer the most that any of several tile shapes needs."""
     keys = {key: None for use in uses for key in use}
     return {key: max(use.get(key, 0) for use in uses) for key in keys}
+
+
+def rebased(body: Body, variable: str, step: int, first: int) -> Body:
+    """Return ``body`` with a loop variable v read as step * v + first."""
+
+    def change(address: Address) -> Address:
+        moved = sum(stride for name, stride in address.strides if name == variable) * first
+        strides = tuple((name, stride * (step if name == variable else 1)) for name, stride in address.strides)
+        return Address(address.buffer, address.offset + moved, strides)
+
+    return _mapped(body, change)
+
+
+def renamed(body: Body, old: str, new: str) -> Body:
+    """Return ``body`` with one buffer in the place of another."""
+
+    def change(address: Address) -> Address:
+        return Address(new, address.offset, address.strides) if address.buffer == old else address
+
+    return _mapped(body, change)
+
+
+def _mapped(body: Body, change: Callable[[Address], Address]) -> Body:
+    """Return ``body`` with every address changed."""
+    found: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, Loop):
+            found.append(Loop(statement.variable, statement.trips, _mapped(statement.body, change)))
+            continue
+        target, sources = statement.destination, statement.sources
+        found.append(
+            replace(
+                statement,
+                destination=change(target) if isinstance(target, Address) else target,
+                sources=tuple(change(source) if isinstance(source, Address) else source for source in sources),
+            )
+        )
+    return tuple(found)
