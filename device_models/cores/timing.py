@@ -107,6 +107,14 @@ class Branch(Sourced):
     taken: Figure[float] | None = None
 
 
+class Lack(Sourced):
+    """Instructions of a set that the core does not execute, and why."""
+
+    instructions: tuple[str, ...] = Field(min_length=1)
+    reason: str
+    source: str
+
+
 class MemoryOperand(Sourced):
     """The load ports, which an arithmetic instruction with a source in memory needs besides its own."""
 
@@ -121,6 +129,7 @@ class Tables(Sourced):
     ports: tuple[str, ...]
     branch: Branch
     memory_operand: MemoryOperand | None = None
+    lacks: tuple[Lack, ...] = ()
     timing: tuple[Row, ...]
 
     @field_validator("timing", mode="after")
@@ -179,9 +188,11 @@ def row_of(core: Core, mnemonic: str, isa: str) -> Row:
     Raises
     ------
     InputError
-        The core has no timing for it.
+        The core does not execute it, or has no timing for it.
     """
     tables: Tables = core.timing
+    if lack := next((lack for lack in tables.lacks if mnemonic in lack.instructions), None):
+        raise InputError(core.name, [f"{mnemonic!r} is not executed: {lack.reason}"])
     names = {mnemonic, _without_width(mnemonic)}
     rows = [row for row in tables.timing if names & set(row.instructions) and (not row.sets or isa in row.sets)]
     if not rows:
@@ -252,7 +263,7 @@ def issues_of(block: tuple[Instruction, ...], core: Core, isa: InstructionSet) -
             tuple("@" if isinstance(source, Address) else str(source) for source in instruction.sources),
             instruction.count,
             core,
-            isa.name,
+            isa,
         )
         for instruction in block
     )
@@ -260,12 +271,11 @@ def issues_of(block: tuple[Instruction, ...], core: Core, isa: InstructionSet) -
 
 @lru_cache(maxsize=65536)
 def _issue(
-    op: str, destination: str | None, sources: tuple[str, ...], count: int | None, core: Core, set_name: str
+    op: str, destination: str | None, sources: tuple[str, ...], count: int | None, core: Core, isa: InstructionSet
 ) -> Issue:
     """Return what a core sees of an instruction; "@" stands for memory."""
-    isa = core.isa(set_name)
     tables: Tables = core.timing
-    row, meaning = row_of(core, op, set_name), isa.meaning(op)
+    row, meaning = row_of(core, op, isa.name), isa.meaning(op)
     lanes = count or meaning.lanes
     holding = _holding(row, op, meaning, lanes, core.parameters)
     micros = [(tuple(text.split()), holding) for text in row.ports]

@@ -109,6 +109,9 @@ class InstructionSet:
     parameters: Mapping[str, int] = field(default_factory=dict)
     load_store: bool = False
 
+    def __hash__(self) -> int:
+        return hash((self.name, *sorted(self.parameters.items())))
+
     def meaning(self, mnemonic: str) -> Meaning:
         """Return what ``mnemonic`` computes; an instruction the set lacks is an error, never an alias."""
         if mnemonic not in self.instructions:
