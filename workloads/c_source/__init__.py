@@ -40,7 +40,7 @@ def c_file(programs: Iterable[Program]) -> str:
         functions += f"\n{''.join(_comment(program))}{function(program, dialect, name)}"
     first = f"// {chosen[0].isa.title}. Compile with: -O2 {' '.join(dialect.flags)}\n"
     includes = first + "#include <stddef.h>\n#include <stdint.h>"
-    parts = (includes, dialect.prelude, dialect.helpers_of(functions).rstrip())
+    parts = (includes, dialect.prelude, dialect.functions_of(functions).rstrip())
     return "\n\n".join(part for part in parts if part) + "\n" + functions
 
 

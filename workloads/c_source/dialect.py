@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_COMMON = "common"  # the file of what all dialects share
+
 
 @dataclass(frozen=True)
 class Registers:
@@ -45,8 +47,8 @@ class Dialect:
         their order. The placeholders are those of ``workloads.c_source.function``.
     memory, masked_memory
         C of a memory operand where a value is expected.
-    helpers
-        Functions by name, each after those that it calls; a text holds those that it uses.
+    functions
+        C functions by name, each after those that it calls; a text holds those that it uses.
     reserved
         Names that neither a function nor a variable can have.
     """
@@ -54,7 +56,7 @@ class Dialect:
     flags: tuple[str, ...]
     registers: Mapping[str, Registers]
     instructions: Mapping[str, str]
-    helpers: Mapping[str, str]
+    functions: Mapping[str, str]
     reserved: frozenset[str]
     masked: Mapping[str, str]
     prelude: str = ""
@@ -66,12 +68,12 @@ class Dialect:
         whole = _first(self.instructions, mnemonic)
         return _first(self.masked, mnemonic) if partial and "{lanes}" not in whole else whole
 
-    def helpers_of(self, text: str) -> str:
-        """Return the helper functions that ``text`` uses."""
+    def functions_of(self, text: str) -> str:
+        """Return the functions that ``text`` calls, and those that they call."""
         found: list[str] = []
-        for name in reversed(tuple(self.helpers)):
+        for name in reversed(tuple(self.functions)):
             if re.search(rf"\b{name}\(", "\n".join((text, *found))):
-                found.append(self.helpers[name].strip() + "\n")
+                found.append(self.functions[name].strip() + "\n")
         return "".join(reversed(found))
 
 
@@ -95,23 +97,20 @@ def load_dialect(name: str) -> Dialect:
         known = sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
         known.remove(_COMMON)
         raise NotImplementedError(
-            f"instruction set {name!r} has no C form: no public compiler takes its instructions as C; "
-            f"those that have one: {', '.join(known)}"
+            f"instruction set {name!r} has no C form; C is written for those that a public compiler takes: "
+            f"{', '.join(known)}"
         )
     table = tomllib.loads(found.read_text(encoding="utf-8"))
     common = tomllib.loads((folder / f"{_COMMON}.toml").read_text(encoding="utf-8"))
-    helpers = common["helpers"] | table.get("helpers", {})
+    functions = common["functions"] | table.get("functions", {})
     return Dialect(
         flags=tuple(table["flags"]),
         registers={prefix: Registers(**entry) for prefix, entry in table["registers"].items()},
         instructions=table["instructions"],
-        helpers=helpers,
-        reserved=frozenset((*common["keywords"].split(), *helpers)),
+        functions=functions,
+        reserved=frozenset((*common["keywords"].split(), *functions)),
         masked=table.get("masked", {}),
         prelude=table.get("prelude", "").strip(),
         memory=table.get("memory", ""),
         masked_memory=table.get("masked_memory", ""),
     )
-
-
-_COMMON = "common"
