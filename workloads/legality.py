@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workloads.isa import ELEMENT_BYTES
+from workloads.legality_addresses import address_faults, span
+from workloads.legality_vectors import length_faults, type_faults, vector_faults
+from workloads.listing import text
 from workloads.program import Address, Instruction, operand_elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from workloads.isa import Meaning
-    from workloads.program import Buffer, Operand, Program, Statement
+    from workloads.isa import InstructionSet, Meaning
+    from workloads.program import Operand, Program, Statement
 
+_EXTENTS = {"copy_block": 2, "fill_block": 2, "matrix_multiply": 3, "requantize_block": 2}  # that must be positive
 _SHAPED = {"copy_block": 4, "fill_block": 3, "matrix_multiply": 3, "requantize_block": 2}
 
 
@@ -22,7 +26,8 @@ def check(program: Program) -> None:
     Raises
     ------
     ValueError
-        One line per fault: unknown mnemonic or register, operand out of bounds, wrong space, repeated loop variable.
+        One line per fault: unknown mnemonic or register, operand out of bounds or misaligned, register group that
+        lies wrong, wrong space, buffers beyond their space, repeated loop variable.
     """
     problems = tuple(faults(program))
     if problems:
@@ -43,6 +48,7 @@ def faults(program: Program) -> Iterator[str]:
         if buffer.copies < 1:
             yield f"buffer {buffer.name!r} has {buffer.copies} copies; at least 1 expected"
     yield from overflows(program, program.isa.parameters)
+    yield from length_faults(program.isa)
     yield from _body(program, program.body, {}, "body")
 
 
@@ -58,11 +64,12 @@ def overflows(program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
 
 def _body(program: Program, body: tuple[Statement, ...], trips: Mapping[str, int], place: str) -> Iterator[str]:
     """Yield the faults of statements inside loops of the given trip counts."""
+    around = f" ({', '.join(f'{name} 0..{count - 1}' for name, count in trips.items())})" if trips else ""
     for number, statement in enumerate(body):
         here = f"{place}[{number}]"
         if isinstance(statement, Instruction):
-            text = f"{here} {statement.op}"
-            yield from (f"{text}: {fault}" for fault in _instruction(program, statement, trips))
+            for fault in _instruction(program, statement, trips):
+                yield f"{here}{around} {' '.join(text(statement).split())}: {fault}"
             continue
         if statement.variable in trips:
             yield f"{here}: loop variable {statement.variable!r} is already used by a loop around it"
@@ -74,12 +81,14 @@ def _body(program: Program, body: tuple[Statement, ...], trips: Mapping[str, int
 
 def _instruction(program: Program, instruction: Instruction, trips: Mapping[str, int]) -> Iterator[str]:
     """Yield the faults of one instruction."""
+    isa = program.isa
     try:
-        meaning = program.isa.meaning(instruction.op)
+        meaning = isa.meaning(instruction.op)
     except ValueError as error:
         yield str(error)
         return
     if meaning.kind == "control":
+        yield from type_faults(isa, instruction)
         return
     if instruction.destination is None:
         yield "has no destination"
@@ -90,63 +99,56 @@ def _instruction(program: Program, instruction: Instruction, trips: Mapping[str,
     if any(extent < 0 for extent in instruction.shape):
         yield f"shape {instruction.shape} has an extent, stride or index below 0"
         return
-    lanes = len(meaning.sources) * meaning.lanes
-    if meaning.kind == "permute" and any(index >= lanes for index in instruction.shape or meaning.indices):
-        yield f"permutes lanes {instruction.shape or meaning.indices} of {lanes}"
+    if 0 in instruction.shape[: _EXTENTS.get(meaning.kind, 0)]:
+        yield f"shape {instruction.shape} has an extent of 0"
+        return
     if len(instruction.sources) != len(meaning.sources):
         yield f"has {len(instruction.sources)} sources; {len(meaning.sources)} expected"
         return
+    lanes = len(meaning.sources) * meaning.lanes
+    picked = instruction.shape or meaning.indices
+    if meaning.kind == "permute" and any(not 0 <= index < lanes for index in picked):
+        yield f"permutes lanes {picked} of {lanes}"
     if meaning.kind == "gather" and not isinstance(instruction.sources[0], Address):
         yield f"looks up {instruction.sources[0]!r}; an address expected"
     registers = isinstance(instruction.destination, str)
     count = meaning.lanes if instruction.count is None else instruction.count
     if count < 1 or (registers and count > meaning.lanes):
         yield f"count {count} is outside 1..{meaning.lanes} lanes"
+    if count < 1:
+        return
+    if isa.load_store:
+        yield from _places(isa, instruction, meaning)
     for position, (operand, kind, nbytes) in enumerate(_operands(instruction, meaning)):
         space = meaning.spaces[position] if position < len(meaning.spaces) else ""
-        yield from _operand(program, operand, kind, nbytes, trips, space)
+        yield from _operand(program, operand, kind, nbytes, trips, space, meaning.align)
+    yield from vector_faults(isa, instruction, meaning)
+
+
+def _places(isa: InstructionSet, instruction: Instruction, meaning: Meaning) -> Iterator[str]:
+    """Yield the operands that lie in memory, or do not, against the rule that only loads and stores reach it."""
+    loads, stores = meaning.kind in ("load", "broadcast_load", "gather"), meaning.kind == "store"
+    read = (("reads", one, loads and place == 0) for place, one in enumerate(instruction.sources))
+    operands = (("writes", instruction.destination, stores), *read)
+    for verb, operand, expected in operands:
+        if operand is not None and isinstance(operand, Address) != expected:
+            found, other = ("memory", "no memory") if isinstance(operand, Address) else ("no memory", "memory")
+            yield f"{verb} {found}; a {meaning.kind} {verb} {other} on {isa.name}"
 
 
 def _operands(instruction: Instruction, meaning: Meaning) -> Iterator[tuple[Operand, str, int]]:
     """Yield (operand, element type, bytes from its first to its last) of destination and sources."""
     written, read = operand_elements(instruction, meaning)
-    shape = instruction.shape
     held = meaning.holds or meaning.result
     if instruction.destination is not None:
-        yield instruction.destination, held, _span(meaning, "destination", shape, written, ELEMENT_BYTES[held])
+        kind = meaning.result if isinstance(instruction.destination, Address) else held
+        yield instruction.destination, kind, span(instruction, meaning, "destination", written, ELEMENT_BYTES[kind])
     for position, (operand, kind, elements) in enumerate(zip(instruction.sources, meaning.sources, read, strict=True)):
-        size = ELEMENT_BYTES[kind]
-        span = _span(meaning, f"source {position}", shape, elements, size)
-        if meaning.kind == "extend":
-            span = (meaning.start + (elements - 1) * meaning.step + 1) * size
-        yield operand, kind, span
-
-
-def _span(meaning: Meaning, role: str, shape: tuple[int, ...], elements: int, size: int) -> int:
-    """Return the bytes from the first to the last that an operand touches."""
-    match meaning.kind, role:
-        case ("load", "source 0") | ("store", "destination") if shape:
-            return (elements - 1) * shape[0] + size
-        case "copy_block", _:
-            return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
-        case "requantize_block", "destination" | "source 0" if len(shape) >= 4:
-            return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
-        case "gather", "source 0":  # where the others lie is known when it runs
-            return size
-        case "fill_block", "destination":
-            return (shape[0] - 1) * shape[2] + shape[1] * size
-        case "requantize_block", "destination" | "source 0" if len(shape) >= 4:
-            return (shape[0] - 1) * shape[2 if role == "source 0" else 3] + shape[1] * size
-        case "matrix_multiply", _ if len(shape) >= 6:
-            rows, row = {"source 0": (shape[0], shape[1]), "source 1": (shape[2], shape[1])}.get(
-                role, (shape[0], 4 * shape[2])
-            )
-            return (rows - 1) * shape[{"source 0": 3, "source 1": 4}.get(role, 5)] + row
-    return elements * size
+        yield operand, kind, span(instruction, meaning, f"source {position}", elements, ELEMENT_BYTES[kind])
 
 
 def _operand(
-    program: Program, operand: Operand, kind: str, nbytes: int, trips: Mapping[str, int], space: str
+    program: Program, operand: Operand, kind: str, nbytes: int, trips: Mapping[str, int], space: str, align: int
 ) -> Iterator[str]:
     """Yield the faults of one operand that touches ``nbytes`` from its first byte on."""
     if isinstance(operand, str):
@@ -168,20 +170,4 @@ def _operand(
         return
     if space and buffer.space != space:
         yield f"{operand.buffer!r} lies in space {buffer.space!r}; {space!r} expected"
-    yield from _bounds(buffer, operand, kind, nbytes, trips)
-
-
-def _bounds(buffer: Buffer, address: Address, kind: str, nbytes: int, trips: Mapping[str, int]) -> Iterator[str]:
-    """Yield the faults of an address: unknown variables, bytes outside the buffer, unaligned floats."""
-    low = high = address.offset
-    for variable, stride in address.strides:
-        if variable not in trips:
-            yield f"address in {buffer.name!r} moves with {variable!r}, which no loop around it counts"
-            continue
-        reach = stride * (trips[variable] - 1)
-        low, high = low + min(reach, 0), high + max(reach, 0)
-    if low < 0 or high + nbytes > buffer.bytes:
-        yield f"touches bytes {low}..{high + nbytes} of {buffer.name!r}, which has {buffer.bytes}"
-    size = ELEMENT_BYTES[kind]
-    if kind[0] == "f" and any(part % size for part in (address.offset, *(stride for _, stride in address.strides))):
-        yield f"float operand in {buffer.name!r} is not always aligned to {size} bytes"
+    yield from address_faults(buffer, operand, kind, nbytes, trips, align)

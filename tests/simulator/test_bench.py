@@ -183,7 +183,7 @@ def test_wrong_input_is_exit_status_two(presage: Any, arguments: list[str], faul
         ('generator = "nowhere:emit"', "module 'nowhere' cannot be imported"),
         ('generator = "my_bench_kernels:wrong"', "wrong: returned int; expected a workloads.program.Program"),
         ('generator = "my_bench_kernels:broken"', "broken: failed: KeyError: 'key'"),
-        ('generator = "my_bench_kernels:illegal"', "Program 'bad': body[0] ldr: there is no buffer 'nowhere'"),
+        ('generator = "my_bench_kernels:illegal"', "Program 'bad': body[0] ldr r0, [nowhere]: there is no buffer 'nowhere'"),
         (
             'generator = "my_bench_kernels:emit"\narguments = {dept = 3}',
             "has no parameter 'dept'; did you mean 'depth'?",

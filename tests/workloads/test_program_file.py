@@ -159,9 +159,9 @@ def test_all_faults_of_a_file_are_told_at_once(tmp_path):
 def test_a_program_that_its_instruction_set_cannot_run_is_refused_with_place_and_reason():
     program = Program("k", ISA, (Buffer("data", 8),), (Instruction("ldr", "r0", (Address("data", 6),)),))
     text = to_json(program).replace('"ldr"', '"ldx"')
-    with pytest.raises(InputError, match=r"body\[0\] ldx: thumb2-dsp has no instruction 'ldx'"):
+    with pytest.raises(InputError, match=r"body\[0\] ldx r0, \[data \+ 6\]: thumb2-dsp has no instruction 'ldx'"):
         from_json(text)
-    with pytest.raises(InputError, match=r"body\[0\] ldr: touches bytes 6\.\.10 of 'data', which has 8"):
+    with pytest.raises(InputError, match=r"body\[0\] ldr r0, \[data \+ 6\]: touches bytes 6\.\.10 of 'data', which has 8"):
         from_json(to_json(program))
 
 
