@@ -91,3 +91,12 @@ static __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
 static __m512 _mm512_mask3_fmadd_ps(__m512 a, __m512 b, __m512 c, uint16_t mask) {
     return _mm512_mask_mov_ps(c, mask, _mm512_fmadd_ps(a, b, c));
 }
+static __m512i _mm512_mask_i32gather_epi32(__m512i d, uint16_t mask, __m512i index, const void *base, int scale) {
+    OPEN(from, index);
+    OPEN(to, d);
+    LANES(16) ON(mask) memcpy(&to.i32[i], (const char *)base + (int64_t)scale * from.i32[i], 4);
+    return simde__m512i_from_private(to);
+}
+static __m512i _mm512_i32gather_epi32(__m512i index, const void *base, int scale) {
+    return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, index, base, scale);
+}

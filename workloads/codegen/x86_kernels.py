@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.codegen import x86_depthwise, x86_elementwise, x86_pool, x86_product, x86_tiles
+from workloads.codegen import softmax_x86, x86_depthwise, x86_elementwise, x86_pool, x86_product, x86_tiles
 from workloads.codegen.geometry import product
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, Spec
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, Spec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return x86_elementwise.generate(spec, isa, dialect)
         case CopySpec():
             return x86_elementwise.generate_copy(spec, isa, dialect)
-    raise NotImplementedError(f"{isa.name} generates no kernel for operator 'softmax'")
+        case SoftmaxSpec():
+            return softmax_x86.generate(spec, isa, dialect)
 
 
 def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DEFAULT) -> dict[str, Array]:
@@ -61,4 +62,6 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return x86_pool.pack(spec, operands, dialect)
         case ElementwiseSpec():
             return x86_elementwise.pack(spec, operands, dialect)
+        case SoftmaxSpec():
+            return softmax_x86.pack(spec, operands, dialect)
     return {}

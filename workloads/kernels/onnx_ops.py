@@ -95,13 +95,24 @@ def softmax(x: Array, operands: Operands) -> Array:
     columns = x.shape[-1]
     if columns == 1:
         return np.full_like(x, operands.high)
+    exponentials = softmax_table(columns, operands)[
+        x.astype(np.int32) - x.max(axis=-1, keepdims=True).astype(np.int32) + 255
+    ]
+    total = np.cumsum(exponentials, axis=-1, dtype=FLOAT)[..., -1:]
+    share = exponentials * softmax_scale(operands) / total
+    return _clamp(np.rint(share) + operands.output_zero_point, operands)
+
+
+def softmax_table(columns: int, operands: Operands) -> Array:
+    """Return float32 exponentials of the differences -255 .. 0 to a row's maximum, as large as their sum allows."""
     scale = float(FLOAT(operands.input_scales[0]))
     headroom = max(0.0, math.log(float(FLOAT(np.finfo(FLOAT).max) / FLOAT(columns))) - 5) / scale
-    table = np.array([math.exp((step - 255 + headroom) * scale) for step in range(256)]).astype(FLOAT)
-    exponentials = table[x.astype(np.int32) - x.max(axis=-1, keepdims=True).astype(np.int32) + 255]
-    total = np.cumsum(exponentials, axis=-1, dtype=FLOAT)[..., -1:]
-    share = exponentials * np.floor(FLOAT(1) / FLOAT(operands.output_scale)) / total
-    return _clamp(np.rint(share) + operands.output_zero_point, operands)
+    return np.array([math.exp((step - 255 + headroom) * scale) for step in range(256)]).astype(FLOAT)
+
+
+def softmax_scale(operands: Operands) -> np.float32:
+    """Return the whole number of steps of the output in one."""
+    return FLOAT(np.floor(FLOAT(1) / FLOAT(operands.output_scale)))
 
 
 def _clamp(values: Array, operands: Operands) -> Array:
