@@ -33,6 +33,8 @@ class Detail:
     ----------
     program
         Digest of what is executed.
+    options
+        What its generator was told or chose, as text.
     macs
         Multiply-accumulates. [MAC]
     code_bytes
@@ -46,6 +48,7 @@ class Detail:
     """
 
     program: str
+    options: str
     macs: int
     code_bytes: int | None
     loaded_bytes: int
@@ -114,24 +117,29 @@ def _per_element(graph: Graph, layer: Layer, device: Device) -> Kernel | None:
 
 
 @lru_cache(maxsize=4096)
-def best_options(spec: Spec, device: Device, working: Working) -> Options:
+def best_options(spec: Spec, device: Device, working: Working | None, isa: str | None = None) -> Options:
     """Return the options of the fastest kernel whose layer takes no longer than the generator's own choice.
+
+    Parameters
+    ----------
+    working, isa
+        As for ``generated``.
 
     Raises
     ------
     NotImplementedError
-        No kernel is generated for it on the core's instruction set.
+        No kernel is generated for it on that instruction set.
     """
-    key = f"best {spec!r} {working!r} {fingerprint(device)}"
-    return Options(**json.loads(remembered(key, lambda: json.dumps(asdict(_best(spec, device, working))))))
+    key = f"best {spec!r} {working!r} {isa!r} {fingerprint(device)}"
+    return Options(**json.loads(remembered(key, lambda: json.dumps(asdict(_best(spec, device, working, isa))))))
 
 
-def _best(spec: Spec, device: Device, working: Working) -> Options:
+def _best(spec: Spec, device: Device, working: Working | None, name: str | None) -> Options:
     """Compare layers at both ends of the clock and of the number of threads: fewer cycles may move more bytes."""
     from workloads.codegen import choices, generate
 
-    isa, core = device.core.isa(), device.core
-    tried, own = ranked(spec, core), choices(spec, isa)[0]
+    isa, core = device.core.isa(name), device.core
+    tried, own = ranked(spec, core, name), choices(spec, isa)[0]
     if tried[0][0] == own:
         return DEFAULT
     settings = [
@@ -141,7 +149,8 @@ def _best(spec: Spec, device: Device, working: Working) -> Options:
     ]
 
     def times(options: Options, cycles: float) -> list[float]:
-        moved = traffic(generate(spec, isa, options), device, working).levels
+        program = generate(spec, isa, options)
+        moved = traffic(program, device, _alone(program) if working is None else working).levels
         return [
             together(cycles / frequency / threads, memory_time(moved, device, frequency, threads)[0], device)
             for frequency, threads in settings
@@ -219,6 +228,7 @@ def _cost(program: Program, cycles: CoreCost, device: Device, working: Working |
     amounts = (executed.instructions, cycles.by_cause, cycles.by_resource)
     detail = Detail(
         digest(program),
+        str(program.options),
         program.macs,
         code_bytes(program),
         executed.loaded_bytes.get(space, 0),

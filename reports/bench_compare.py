@@ -182,6 +182,8 @@ def _reasons(before: Measured, after: Measured) -> Iterable[str]:
     if before.energy_j != after.energy_j:
         more = engineering(abs(after.energy_j - before.energy_j), "J")
         yield f"energy {'+' if after.energy_j > before.energy_j else '-'}{more}"
+    if before.chosen != after.chosen:
+        yield f"options {after.chosen}, were {before.chosen}"
     if before.bound != after.bound:
         yield f"bound by {after.bound}, was {before.bound}"
 

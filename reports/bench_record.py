@@ -41,6 +41,8 @@ class Measured(_Frozen):
     ----------
     group
         The network, operator, generator or file it belongs to.
+    options, chosen
+        What the suite asked of the generator, "" for the best; what the Program was made with.
     layers
         The layers of the network that are this kernel; empty for a kernel on its own.
     cycles
@@ -64,6 +66,7 @@ class Measured(_Frozen):
     group: str
     kernel: str
     options: str
+    chosen: str
     device: str
     isa: str
     layers: tuple[str, ...]
@@ -98,7 +101,7 @@ class Measured(_Frozen):
     @property
     def title(self) -> str:
         """The kernel and the options it was asked for."""
-        return self.kernel if self.options == "default" else f"{self.kernel} [{self.options}]"
+        return f"{self.kernel} [{self.options}]" if self.options else self.kernel
 
     @property
     def name(self) -> str:

@@ -96,7 +96,7 @@ def totals(bench: Bench, compared: Comparison | None) -> list[Table]:
 
 def _label(row: Measured) -> str:
     """Networks under other options are apart: each is a whole of its own."""
-    return row.group if row.options == "default" or not row.layers else f"{row.group} [{row.options}]"
+    return f"{row.group} [{row.options}]" if row.options and row.layers else row.group
 
 
 def _sums(groups: Mapping[tuple[str, str], Sequence[Measured]], before: Mapping[str, Measured]) -> Table:

@@ -81,6 +81,7 @@ def measured(job: Job, setting: Setting) -> Measured:
         group=job.group,
         kernel=job.kernel,
         options=job.options,
+        chosen="" if detail is None else detail.options,
         device=device.name,
         isa=job.target.isa if detail is not None else "rate",
         layers=job.layers,

@@ -6,9 +6,9 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from device_models.costing import generated, layer_kernel, priced
+from device_models.costing import best_options, generated, layer_kernel, priced
 from device_models.estimate import prepared_for, working_set
 from simulator.bench import emitters
 from simulator.bench.naming import describe, printable
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from workloads.codegen.specs import Spec
     from workloads.graph import Graph, Layer
     from workloads.program import Program
+
+OWN = "own"  # the generator's own choice, in names; the best is not named
 
 
 @dataclass(frozen=True)
@@ -107,25 +109,52 @@ def specs(entry: Entry) -> list[Spec]:
 
 def _operator_jobs(entry: Entry) -> Iterator[Job]:
     for spec, target in product(specs(entry), entry.targets):
-        offered = choices(spec, target.device.core.isa(target.isa)) if entry.kernels.all_options else entry.options
-        for options in offered:
+        wanted: tuple[Options | None, ...] = _wanted(entry)
+        if entry.kernels.choice == "all":
+            wanted = choices(spec, target.device.core.isa(target.isa))
+        for options in wanted:
             yield _spec_job(entry, "operators", spec, target, options, None)
 
 
-def _spec_job(entry: Entry, group: str, spec: Spec, target: Target, options: Options, working: Working | None) -> Job:
+def _wanted(entry: Entry) -> tuple[Options | None, ...]:
+    """Return the options that an entry names; None for the best, which depends on the kernel."""
+    if entry.options == (DEFAULT,):
+        return (DEFAULT,) if entry.kernels.choice == "own" else (None,)
+    return entry.options
+
+
+def _label(options: Options | None) -> str:
+    return "" if options is None else OWN if options == DEFAULT else str(options)
+
+
+def _spec_job(
+    entry: Entry, group: str, spec: Spec, target: Target, options: Options | None, working: Working | None
+) -> Job:
     device, isa = target.device, target.isa
+
+    def chosen() -> Options:
+        return _chosen(spec, target, options, working)
+
     return Job(
-        entry.place, group, describe(spec), str(options), target,
-        partial(generated, spec, device, working, options, isa),
-        partial(generate, spec, device.core.isa(isa), options),
+        entry.place, group, describe(spec), _label(options), target,
+        lambda: generated(spec, device, working, chosen(), isa),
+        lambda: generate(spec, device.core.isa(isa), chosen()),
     )  # fmt: skip
+
+
+def _chosen(spec: Spec, target: Target, options: Options | None, working: Working | None) -> Options:
+    """Return the named options; the best where none are named, or where a layer of a network has no use for them."""
+    lenient = working is not None and options not in (None, DEFAULT)
+    if options is None or (lenient and not any(map(options.agrees, choices(spec, target.device.core.isa(target.isa))))):
+        return best_options(spec, target.device, working, target.isa)
+    return options
 
 
 def _model_jobs(entry: Entry, folder: Path) -> Iterator[Job]:
     """Yield a job per distinct kernel of each network, with the layers that are that kernel."""
-    for name, options, target in product(entry.kernels.model, entry.options, entry.targets):
+    for name, options, target in product(entry.kernels.model, _wanted(entry), entry.targets):
         graph, working = _network(name, folder)
-        alike: defaultdict[Any, list[Layer]] = defaultdict(list)
+        alike: defaultdict[tuple[Spec | None, str | None], list[Layer]] = defaultdict(list)
         for layer in graph.layers:
             alike[_identity(graph, layer)].append(layer)
         for (spec, kind), layers in alike.items():
@@ -133,7 +162,7 @@ def _model_jobs(entry: Entry, folder: Path) -> Iterator[Job]:
                 continue  # moves nothing
             job = _layer_job(entry, graph, working, spec, layers[0], target, options)
             yield replace(
-                job, group=graph.name, options=str(options), layers=tuple(printable(layer.name) for layer in layers)
+                job, group=graph.name, options=_label(options), layers=tuple(printable(each.name) for each in layers)
             )
 
 
@@ -158,10 +187,15 @@ def _identity(graph: Graph, layer: Layer) -> tuple[Spec | None, str | None]:
 
 
 def _layer_job(
-    entry: Entry, graph: Graph, working: Working, spec: Spec | None, layer: Layer, target: Target, options: Options
+    entry: Entry,
+    graph: Graph,
+    working: Working,
+    spec: Spec | None,
+    layer: Layer,
+    target: Target,
+    options: Options | None,
 ) -> Job:
     """Return the job of a layer: generated where the set's generator has it, else by the device's rate."""
-    kernel = _identity(graph, layer)[1] if spec is None else describe(spec)
 
     def rate() -> Kernel:
         found = layer_kernel(graph, layer, target.device, working)
@@ -169,11 +203,11 @@ def _layer_job(
             raise NotImplementedError(f"operator {layer.op!r} has no cost on {target.device.name}")
         return found
 
-    rated = Job(entry.place, "", str(kernel), "", target, rate, None, op=layer.op, macs=layer_macs(graph, layer))
+    macs = layer_macs(graph, layer)
     if spec is None:
-        return rated
-    offered = options == DEFAULT or options in choices(spec, target.device.core.isa(target.isa))
-    job = _spec_job(entry, "", spec, target, options if offered else DEFAULT, working)
+        kernel = str(_identity(graph, layer)[1])
+        return Job(entry.place, "", kernel, "", target, rate, None, op=layer.op, macs=macs)
+    job = _spec_job(entry, "", spec, target, options, working)
 
     def price() -> Kernel:
         try:
@@ -181,7 +215,7 @@ def _layer_job(
         except NotImplementedError:
             return rate()
 
-    return replace(job, price=price, op=layer.op, macs=rated.macs)
+    return replace(job, price=price, op=layer.op, macs=macs)
 
 
 def _file_jobs(entry: Entry, folder: Path) -> Iterator[Job]:
@@ -204,7 +238,8 @@ def _generator_jobs(entry: Entry) -> Iterator[Job]:
         program = emitters.emit(function, {**given, **chosen}, told)
         words = [*([describe(spec)] if spec is not None else []), *(f"{key}={arguments[key]}" for key in arguments)]
         kernel = printable(" ".join(words) or program.name)
-        yield replace(program_job(program, target, name, kernel, str(options)), place=entry.place)
+        label = "" if options == DEFAULT else str(options)
+        yield replace(program_job(program, target, name, kernel, label), place=entry.place)
 
 
 def _devices(entry: Entry) -> list[Target]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
@@ -35,7 +35,8 @@ Choices = create_model("Choices", __base__=Table, **_choices)
 class Kernels(Table):
     """Some kernels: operators by shapes, the layers of models, what a generator returns, or saved Programs.
 
-    ``generator`` beside ``operator`` is called with each kernel's specification in place of ours.
+    ``generator`` beside ``operator`` is called with each kernel's specification in place of ours. Without ``options``,
+    ``choice`` says which of the offered ones: the fastest, as predictions take it, the generator's own, or each.
     """
 
     operator: OneOrMore[Text] = ()
@@ -47,7 +48,7 @@ class Kernels(Table):
     devices: OneOrMore[ChipName] = ()
     instruction_sets: OneOrMore[Text] = ()
     options: OneOrMore[Choices] = (Choices(),)
-    all_options: bool = False
+    choice: Literal["best", "own", "all"] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Kernels:
@@ -61,9 +62,14 @@ class Kernels(Table):
             raise ValueError("operator and shapes belong together")
         if self.arguments != ({},) and self.generator is None:
             raise ValueError("arguments are for a generator")
-        chosen = self.all_options or self.options != (Choices(),)
-        if chosen and (self.program or (self.model and self.all_options)):
-            raise ValueError("a saved Program has no options" if self.program else "all_options is for operators")
+        given_options = self.options != (Choices(),)
+        if self.choice and (given_options or self.program or self.generator):
+            owner = "options" if given_options else "a saved Program" if self.program else "a generator of your own"
+            raise ValueError(f"choice says which of our generator's options to take; {owner} leaves none to choose")
+        if self.choice == "all" and self.model:
+            raise ValueError('choice = "all" is for operators; a network runs each layer once')
+        if given_options and self.program:
+            raise ValueError("a saved Program has no options")
         return self
 
 

@@ -19,7 +19,7 @@ from reports.store import RecordError
 
 CHIP = Chip(title="Cortex-M7", core="cortex-m7", frequency_hz=280e6, threads=1, peak_macs_per_cycle=2.0, tables="t1")
 ROW = Measured(
-    group="net", kernel="dwconv 3x3 8x8x16 > 8x8x16", options="default", device="m7", isa="thumb2-dsp",
+    group="net", kernel="dwconv 3x3 8x8x16 > 8x8x16", options="", chosen="rows=2", device="m7", isa="thumb2-dsp",
     layers=("block1/depthwise", "block2/depthwise"), macs=9216, cycles=10_000.0, time_s=10_000 / 280e6, energy_j=4.5e-6,
     loaded_bytes=4096, stored_bytes=1024, read_bytes={"flash": 160}, written_bytes={"flash": 0}, code_bytes=420,
     macs_per_cycle=0.9216, share_of_peak=0.4608, bound="issue",
@@ -107,6 +107,11 @@ def test_a_difference_is_attributed_to_resources_instructions_and_bytes() -> Non
         "instructions ldrsb +32, smlad -16; bytes read flash +64; code +8 B; energy +140 nJ"
     )
     assert found.failed == ("cycles", "energy", "bytes")
+
+
+def test_another_choice_of_the_search_is_named() -> None:
+    (found,) = compare(bench(changed(cycles=9_000.0, chosen="rows=4")), bench(ROW), Gate()).differences
+    assert "options rows=4, were rows=2" in sentence(found)
 
 
 def test_the_same_program_on_a_changed_model_is_said_to_be_the_same() -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from device_models.costing import generated
+from device_models.costing import best_options, generated
 from device_models.device import load_device
 from device_models.energy import Activity, energy
 from device_models.estimate import estimate
@@ -183,7 +183,10 @@ def test_wrong_input_is_exit_status_two(presage: Any, arguments: list[str], faul
         ('generator = "nowhere:emit"', "module 'nowhere' cannot be imported"),
         ('generator = "my_bench_kernels:wrong"', "wrong: returned int; expected a workloads.program.Program"),
         ('generator = "my_bench_kernels:broken"', "broken: failed: KeyError: 'key'"),
-        ('generator = "my_bench_kernels:illegal"', "Program 'bad': body[0] ldr r0, [nowhere]: there is no buffer 'nowhere'"),
+        (
+            'generator = "my_bench_kernels:illegal"',
+            "Program 'bad': body[0] ldr r0, [nowhere]: there is no buffer 'nowhere'",
+        ),
         (
             'generator = "my_bench_kernels:emit"\narguments = {dept = 3}',
             "has no parameter 'dept'; did you mean 'depth'?",
@@ -257,7 +260,7 @@ def test_a_row_follows_from_the_kernel_and_the_device(bench: Callable[[str], Any
     )
     (row,) = found.kernels
     device, spec = load_device("stm32h7a3"), ConvSpec(1, 8, 8, 16, 8, 8, 24, (3, 3), padding=(1, 1))
-    kernel = generated(spec, device)
+    kernel = generated(spec, device, None, best_options(spec, device, None))
     flash = device.memory["flash"].read_bytes_per_s(140e6) or 0.0
     moved = {level.level: level for level in kernel.moved}
     waiting = moved["flash"].read_bytes / flash * 140e6 if "flash" in moved else 0.0
@@ -270,31 +273,44 @@ def test_a_row_follows_from_the_kernel_and_the_device(bench: Callable[[str], Any
     assert row.name == "operators: conv2d 3x3 p1 8x8x16 > 8x8x24 on stm32h7a3 (thumb2-dsp)"
 
 
-def test_all_options_of_a_kernel_are_benched_and_the_first_is_the_default(bench: Callable[[str], Any]) -> None:
+def test_the_best_the_own_and_every_choice_of_a_kernel_can_be_benched(bench: Callable[[str], Any]) -> None:
     text = """schema = 1
 title = "x"
 devices = "jh7110"
 [[kernels]]
 operator = "conv2d"
 shapes = { input = [8, 8, 16], outputs = 24, kernel = 3 }
-OPTIONS
 """
-    (default,) = bench(text.replace("OPTIONS", "")).kernels
-    every = bench(text.replace("OPTIONS", "all_options = true")).kernels
-    spec = ConvSpec(1, 8, 8, 16, 8, 8, 24, (3, 3), padding=(1, 1))
-    assert [row.options for row in every] == [str(one) for one in choices(spec, load_device("jh7110").core.isa())]
-    assert every[0].cycles == default.cycles
+    (best,) = bench(text).kernels
+    (own,) = bench(text + 'choice = "own"').kernels
+    every = bench(text + 'choice = "all"').kernels
+    offered = choices(ConvSpec(1, 8, 8, 16, 8, 8, 24, (3, 3), padding=(1, 1)), load_device("jh7110").core.isa())
+    assert [row.options for row in every] == [row.chosen for row in every] == list(map(str, offered))
+    assert (best.title, own.title) == ("conv2d 3x3 p1 8x8x16 > 8x8x24", "conv2d 3x3 p1 8x8x16 > 8x8x24 [own]")
+    assert own.cycles == every[0].cycles
+    assert best.cycles == min(row.cycles for row in every)
+    partly = bench(text + "options = { fuse = false }").kernels[0]
+    assert partly.cycles == next(row.cycles for row in every if "fuse=False" in row.chosen)
+
+
+def test_layers_that_do_not_offer_the_named_options_run_with_the_best(bench: Callable[[str], Any]) -> None:
+    text = 'schema = 1\ntitle = "x"\ndevices = "stm32h7a3"\n[[kernels]]\nmodel = "dscnn_kws"\n'
+    best, named = (bench(text + more).kernels for more in ("", "options = { fuse = false }"))
+    assert len(best) == len(named)
+    pairs = list(zip(best, named, strict=True))
+    assert all(one.cycles == other.cycles for one, other in pairs if "fuse=False" not in other.chosen)
+    assert any("fuse=False" in other.chosen and one.chosen != other.chosen for one, other in pairs)
 
 
 def test_a_generator_of_ones_own_gets_specification_set_and_options(presage: Any, tmp_path: Path) -> None:
     operator = 'operator = "conv2d"\nshapes = { input = [8, 8, 16], outputs = 24, kernel = 3 }\n'
     head = SUITE.partition("[[kernels]]")[0].replace('["stm32h7a3"]', '["stm32h7a3", "xeon-8275cl"]')
-    for name, line in (("ours", ""), ("mine", 'generator = "my_bench_kernels:ours"\n')):
+    for name, line in (("ours", 'choice = "own"\n'), ("mine", 'generator = "my_bench_kernels:ours"\n')):
         (tmp_path / f"{name}.toml").write_text(f"{head}[[kernels]]\n{operator}{line}")
     ours, mine = (json.loads(presage(f"{name}.toml", "--format", "json")[1])["kernels"] for name in ("ours", "mine"))
     assert len(ours) == len(mine) == 2
     for one, other in zip(ours.values(), mine.values(), strict=True):
-        assert {**one, "group": ""} == {**other, "group": ""}
+        assert {**one, "group": "", "options": ""} == {**other, "group": "", "options": ""}
 
 
 def test_a_saved_program_costs_what_the_kernel_does(bench: Callable[[str], Any], tmp_path: Path) -> None:
@@ -303,9 +319,9 @@ def test_a_saved_program_costs_what_the_kernel_does(bench: Callable[[str], Any],
     (row,) = bench('schema = 1\ntitle = "x"\ndevices = "jh7110"\n[[kernels]]\nprogram = "conv.json"').kernels
     (same,) = bench(
         'schema = 1\ntitle = "x"\ndevices = "jh7110"\n[[kernels]]\noperator = "conv2d"\n'
-        "shapes = { input = [8, 8, 16], outputs = 24, kernel = 3 }"
+        'shapes = { input = [8, 8, 16], outputs = 24, kernel = 3 }\nchoice = "own"'
     ).kernels
-    kept = {"group", "kernel"}
+    kept = {"group", "kernel", "options"}
     assert row.model_dump(exclude=kept) == same.model_dump(exclude=kept)
 
 

@@ -174,7 +174,12 @@ program = "a.json"
         ("[[kernels]]", "kernels[0]: found none; expected one of operator"),
         ('[[kernels]]\noperator = "add"', "kernels[0]: operator and shapes belong together"),
         ('[[kernels]]\nmodel = "resnet8"\narguments = {a = 1}', "kernels[0]: arguments are for a generator"),
-        ('[[kernels]]\nmodel = "resnet8"\nall_options = true', "kernels[0]: all_options is for operators"),
+        ('[[kernels]]\nmodel = "resnet8"\nchoice = "all"', 'kernels[0]: choice = "all" is for operators'),
+        (
+            '[[kernels]]\nmodel = "resnet8"\nchoice = "worst"',
+            "kernels[0].choice: 'worst'; expected 'best', 'own' or 'all'",
+        ),
+        ('[[kernels]]\ngenerator = "a:b"\nchoice = "own"', "kernels[0]: choice says which of our generator's options"),
         ('[[kernels]]\nprogram = "a.json"\noptions = {rows = 2}', "kernels[0]: a saved Program has no options"),
         ('[[kernels]]\nmodel = "resnet8"\noptions = {rows = "2"}', "kernels[0].options[0].rows: '2'"),
         (
