@@ -9,20 +9,25 @@ import numpy as np
 
 from workloads import execute as kernels
 from workloads.codegen import PROFILE_OF, generate, pack
-from workloads.codegen.specs import ElementwiseSpec, specify
+from workloads.codegen.moves import buffer_name
+from workloads.codegen.specs import CopySpec, ElementwiseSpec, specify
 from workloads.errors import did_you_mean
 from workloads.executor import execute
 from workloads.operands import activation_count, operands
 from workloads.operators import (
     Activation,
     Add,
+    Concat,
     Conv2d,
     DepthwiseConv2d,
     FullyConnected,
     Mean,
     Mul,
+    Pad,
     Pool2d,
     Quantize,
+    Resize2d,
+    Transpose,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +39,10 @@ if TYPE_CHECKING:
     from workloads.program import Program
     from workloads.tensor import Array
 
-_GENERATED = (Conv2d, DepthwiseConv2d, FullyConnected, Pool2d, Mean, Add, Mul, Activation, Quantize)
+_GENERATED = (
+    Conv2d, DepthwiseConv2d, FullyConnected, Pool2d, Mean, Add, Mul, Activation, Quantize, Pad, Concat, Transpose,
+    Resize2d,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,16 +109,24 @@ def _bind(graph: Graph, step: kernels.Step, isa: InstructionSet) -> tuple[Progra
     spec = specify(graph, layer)
     if spec is None:
         raise NotImplementedError("moves nothing")
+    if isinstance(spec, CopySpec):
+        raise NotImplementedError(f"{layer.op!r} requantises its inputs; it is priced as a straight copy")
     if isinstance(spec, ElementwiseSpec) and len(names) > 1:
         names, constants = _larger_first(graph, names, constants)
     program = generate(spec, isa)
+    if "values" in program.notes:
+        raise NotImplementedError(program.notes["values"])
+    if isinstance(layer.operator, Pad):  # what surrounds the image need not be zero
+        constants = replace(
+            constants, output_zero_point=int(kernels.pad_value(layer.operator, graph[layer.outputs[0]]))
+        )
     packed = pack(program, spec, constants)
     fixed = {name: graph[name].materialize() for name in names if graph[name].is_constant}
     shape = graph[layer.outputs[0]].shape
 
     def compute(arrays: Sequence[Array]) -> Array:
         found = dict(zip(step.values, arrays, strict=True)) | fixed
-        given = {buffer: found[name] for buffer, name in zip(("input", "input2"), names, strict=False)}
+        given = {buffer_name(number): found[name] for number, name in enumerate(names)}
         return np.asarray(execute(program, {**given, **packed}).buffers["output"].view(np.int8).reshape(shape))
 
     return program, compute

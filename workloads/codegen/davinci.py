@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workloads.codegen import davinci_choices, davinci_cube, davinci_pack, davinci_pool, davinci_vector
+from workloads.codegen import davinci_choices, davinci_cube, davinci_pack, davinci_pool, davinci_vector, softmax_davinci
 from workloads.codegen.common import settled
 from workloads.codegen.davinci_plan import as_convolution
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, Spec
+from workloads.codegen.moves import boxes
+from workloads.codegen.specs import (
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    MatrixSpec,
+    MoveSpec,
+    PoolSpec,
+    SoftmaxSpec,
+    Spec,
+)
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -24,7 +35,7 @@ def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Pro
     Raises
     ------
     NotImplementedError
-        Softmax, and products of two activations.
+        Products of two activations.
     """
     made = _generate(spec, isa, options)
     return replace(made, body=settled(made.body))
@@ -43,10 +54,14 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return davinci_vector.generate(spec, isa, options)
         case CopySpec():
             return davinci_vector.generate_copy(spec, isa, options)
+        case MoveSpec():
+            straight = CopySpec(math.prod(spec.output_shape), min(box.run for box in boxes(spec)))
+            made = davinci_vector.generate_copy(straight, isa, options)
+            return replace(made, notes={**made.notes, "values": "davinci: moves are priced as straight copies"})
         case MatrixSpec():
             raise NotImplementedError("davinci: no kernel is generated for products of two activations")
         case SoftmaxSpec():
-            raise NotImplementedError("davinci: no kernel is generated for softmax")
+            return softmax_davinci.generate(spec, isa, options)
 
 
 def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
@@ -54,7 +69,7 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
     match spec:
         case ConvSpec() | MatrixSpec(batch=1):
             return davinci_choices.choices(as_convolution(spec, isa), isa)
-        case PoolSpec() | ElementwiseSpec() | CopySpec():
+        case PoolSpec() | ElementwiseSpec() | CopySpec() | MoveSpec():
             return DEFAULT, Options(buffers=1)
     return (DEFAULT,)
 
@@ -74,4 +89,6 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return davinci_pool.pack(program, spec, operands)
         case ElementwiseSpec():
             return davinci_vector.pack(spec, operands)
+        case SoftmaxSpec():
+            return softmax_davinci.pack(operands)
     return {}

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import rvv_elementwise, rvv_pool, rvv_product, rvv_tiles, rvv_window, softmax_rvv
 from workloads.codegen.geometry import product
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, Spec
+from workloads.codegen.specs import (
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    MatrixSpec,
+    MoveSpec,
+    PoolSpec,
+    SoftmaxSpec,
+    Spec,
+)
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -52,6 +61,8 @@ def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Pro
             return rvv_elementwise.generate(spec, isa)
         case CopySpec():
             return rvv_elementwise.generate_copy(spec, isa)
+        case MoveSpec():
+            return rvv_elementwise.generate_move(spec, isa)
         case SoftmaxSpec():
             return softmax_rvv.generate(spec, isa)
 
@@ -67,6 +78,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return rvv_pool.pack(spec, operands)
         case ElementwiseSpec():
             return rvv_elementwise.pack(spec, operands)
+        case MoveSpec():
+            return rvv_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_rvv.pack(operands)
     return {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.arithmetic import effective_scales
+from workloads.codegen import moves
 from workloads.codegen import rvv_base as base
 from workloads.codegen.common import loop, split
 from workloads.codegen.regions import constants
@@ -17,7 +18,7 @@ from workloads.program import Address, Buffer, Instruction, Program
 if TYPE_CHECKING:
     from workloads.codegen.regions import Constants
     from workloads.codegen.rvv_base import Body
-    from workloads.codegen.specs import CopySpec, ElementwiseSpec
+    from workloads.codegen.specs import CopySpec, ElementwiseSpec, MoveSpec
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
     from workloads.tensor import Array
@@ -156,6 +157,26 @@ def pack(spec: ElementwiseSpec, operands: Operands) -> dict[str, Array]:
         values |= {f"{name}_{suffix}": term[name] for name in _NAMES}
     values |= base.scale_value(common / (2.0 ** ADD_LEFT_SHIFT[1] * operands.output_scale))
     return {"parameters": table_of().pack(values)}
+
+
+def generate_move(spec: MoveSpec, isa: InstructionSet) -> Program:
+    """Return the Program of a data movement."""
+    table = constants({"pad": 1})
+    fill = moves.Fill(
+        (Instruction("lb", base.FILLER, (table.address("pad"),)),),
+        table.nbytes,
+        lambda target, nbytes: base.fill_run(isa, base.FILLER, target, nbytes),
+    )
+    return moves.generate(
+        spec, isa, base.PROFILE, lambda target, source, nbytes, _: base.copy_run(isa, target, source, nbytes), fill
+    )
+
+
+def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:
+    """Return the byte that surrounds what is padded: the output's zero point."""
+    if spec.kind != "pad":
+        return {}
+    return {"parameters": constants({"pad": 1}).pack({"pad": np.array([operands.output_zero_point], np.int8)})}
 
 
 def generate_copy(spec: CopySpec, isa: InstructionSet) -> Program:

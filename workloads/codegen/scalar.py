@@ -126,11 +126,12 @@ class Scalar:
         return Address("parameters", HEADER_BYTES + index * self.record_bytes, tuple(strides.items()))
 
 
-def copy_run(scalar: Scalar, target: Address, source: Address, nbytes: int) -> Body:
-    """Copy a run of bytes in the widest units that both addresses allow."""
+def copy_run(scalar: Scalar, target: Address, source: Address, nbytes: int, register: str = "") -> Body:
+    """Copy a run of bytes in the widest units that both addresses allow, by default through the spare register."""
+    held = register or scalar.spare
     return _run(scalar, (target, source), nbytes, lambda unit, places: (
-        Instruction(unit[2], scalar.spare, (places[1],)),
-        Instruction(unit[3], places[0], (scalar.spare,)),
+        Instruction(unit[2], held, (places[1],)),
+        Instruction(unit[3], places[0], (held,)),
     ))  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.arithmetic import effective_scales, quantize_multiplier
+from workloads.codegen import moves
 from workloads.codegen import scalar as shared
 from workloads.codegen.common import Body, loop, split
 from workloads.operands import ADD_LEFT_SHIFT
@@ -14,7 +15,7 @@ from workloads.program import Address, Buffer, Program
 
 if TYPE_CHECKING:
     from workloads.codegen.scalar import Scalar
-    from workloads.codegen.specs import CopySpec, ElementwiseSpec
+    from workloads.codegen.specs import CopySpec, ElementwiseSpec, MoveSpec
     from workloads.operands import Operands
     from workloads.tensor import Array
 
@@ -145,6 +146,27 @@ def pack(spec: ElementwiseSpec, operands: Operands, scalar: Scalar) -> dict[str,
     head = shared.header(0, operands.output_zero_point, operands.low, operands.high, *zero_points)
     body = shared.records(scalar, np.zeros(len(pairs), np.int32), *zip(*pairs, strict=True))
     return {"parameters": shared.as_bytes(head + body)}
+
+
+def generate_move(spec: MoveSpec, scalar: Scalar) -> Program:
+    """Return the Program of a data movement."""
+    fill = moves.Fill(
+        shared.load_filler(scalar), shared.HEADER_BYTES, lambda target, nbytes: shared.fill_run(scalar, target, nbytes)
+    )
+
+    def copy(target: Address, source: Address, nbytes: int, number: int) -> Body:
+        return shared.copy_run(scalar, target, source, nbytes, scalar.values[number])
+
+    return moves.generate(spec, scalar.isa, scalar.profile, copy, fill)
+
+
+def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:
+    """Return the byte that surrounds what is padded: the output's zero point."""
+    return (
+        {"parameters": shared.as_bytes(shared.header(operands.output_zero_point, 0, 0, 0))}
+        if spec.kind == "pad"
+        else {}
+    )
 
 
 def generate_copy(spec: CopySpec, scalar: Scalar) -> Program:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import scalar_conv, scalar_elementwise, scalar_pack, scalar_plan, scalar_pool, softmax_scalar
 from workloads.codegen.schedule import arrange
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, MoveSpec, PoolSpec, SoftmaxSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
             return scalar_elementwise.generate(spec, scalar)
         case CopySpec():
             return scalar_elementwise.generate_copy(spec, scalar)
+        case MoveSpec():
+            return scalar_elementwise.generate_move(spec, scalar)
         case SoftmaxSpec():
             return softmax_scalar.generate(spec, scalar)
     raise NotImplementedError(f"{scalar.isa.name}: no kernel is generated for {type(spec).__name__}")
@@ -66,6 +68,8 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
             return scalar_pool.pack(spec, operands, scalar)
         case ElementwiseSpec():
             return scalar_elementwise.pack(spec, operands, scalar)
+        case MoveSpec():
+            return scalar_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_scalar.pack(operands)
     return {}

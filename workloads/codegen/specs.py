@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from workloads.operators import (
     Pool2d,
     Quantize,
     Reshape,
+    Resize2d,
     Softmax,
     Transpose,
 )
@@ -128,6 +129,40 @@ class CopySpec:
 
 
 @dataclass(frozen=True)
+class MoveSpec:
+    """Data movement with its true strides.
+
+    Parameters
+    ----------
+    kind
+        "pad", "concat", "transpose" or "nearest" (neighbours, by whole factors).
+    shapes
+        Of the inputs, in elements of one byte.
+    argument
+        Amounts (before, after) per axis; the axis; the permutation; repeats of rows and of columns.
+    """
+
+    kind: str
+    shapes: tuple[tuple[int, ...], ...]
+    argument: tuple[Any, ...]
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Extents of the output."""
+        shape = self.shapes[0]
+        match self.kind:
+            case "pad":
+                return tuple(size + sum(amounts) for size, amounts in zip(shape, self.argument, strict=True))
+            case "concat":
+                axis = self.argument[0]
+                return (*shape[:axis], sum(part[axis] for part in self.shapes), *shape[axis + 1 :])
+            case "transpose":
+                return tuple(shape[axis] for axis in self.argument)
+        rows, columns = self.argument
+        return (shape[0], shape[1] * rows, shape[2] * columns, shape[3])
+
+
+@dataclass(frozen=True)
 class SoftmaxSpec:
     """Softmax over rows of ``columns`` elements."""
 
@@ -135,7 +170,7 @@ class SoftmaxSpec:
     columns: int
 
 
-Spec = ConvSpec | MatrixSpec | PoolSpec | ElementwiseSpec | CopySpec | SoftmaxSpec
+Spec = ConvSpec | MatrixSpec | PoolSpec | ElementwiseSpec | CopySpec | MoveSpec | SoftmaxSpec
 
 
 def specify(graph: Graph, layer: Layer) -> Spec | None:
@@ -187,14 +222,41 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
             return ElementwiseSpec("requantize", y.elements, y.elements)
         case Softmax():
             return SoftmaxSpec(y.elements // y.shape[-1], y.shape[-1])
-        case Pad() | Concat(axis=_):
-            return CopySpec(y.elements, x.shape[-1])
-        case Transpose(permutation=permutation):
-            kept = len(permutation) - 1 == permutation[-1]
-            return CopySpec(y.elements, y.shape[-1] if kept else 1)
+        case Pad() | Concat() | Transpose() | Resize2d():
+            if (found := _movement(graph, layer)) is not None:
+                return found
         case Reshape():
             return None
     raise NotImplementedError(f"layer {layer.name!r}: no kernel is generated for operator {layer.op!r}")
+
+
+def _movement(graph: Graph, layer: Layer) -> MoveSpec | CopySpec | None:
+    """Return the data movement of a layer; None when its places follow no strides."""
+    x, y = graph[layer.inputs[0]], graph[layer.outputs[0]]
+    match layer.operator:
+        case Pad(amounts=amounts):
+            return MoveSpec("pad", (x.shape,), amounts)
+        case Concat(axis=axis):
+            inputs = [graph[name] for name in layer.inputs]
+            if any(_rescales(one, y) for one in inputs):
+                return CopySpec(y.elements, x.shape[-1])
+            return MoveSpec("concat", tuple(one.shape for one in inputs), (axis % len(y.shape),))
+        case Transpose(permutation=permutation):
+            return MoveSpec("transpose", (x.shape,), permutation)
+        case Resize2d(kind="nearest") as resize if len(x.shape) == 4 and (factors := _factors(x.shape, resize)):
+            return MoveSpec("nearest", (x.shape,), factors)
+    return None
+
+
+def _factors(shape: tuple[int, ...], resize: Resize2d) -> tuple[int, ...]:
+    """Return how often each row and column of an image repeats; nothing when not all repeat alike."""
+    from workloads.kernels.resize import nearest_index
+
+    factors = tuple(wanted // extent for wanted, extent in zip(resize.size, shape[1:3], strict=True))
+    for factor, wanted, extent in zip(factors, resize.size, shape[1:3], strict=True):
+        if not factor or not np.array_equal(nearest_index(extent, wanted, resize), np.arange(wanted) // factor):
+            return ()
+    return factors
 
 
 def _rescales(x: Tensor, y: Tensor) -> bool:

@@ -234,14 +234,16 @@ def fill_run(isa: InstructionSet, dialect: Dialect, value: str, address: Address
     return body
 
 
-def copy_run(isa: InstructionSet, dialect: Dialect, target: Address, source: Address, nbytes: int) -> Body:
-    """Copy a run of bytes through the vector registers that follow the first."""
+def copy_run(
+    isa: InstructionSet, dialect: Dialect, target: Address, source: Address, nbytes: int, first: int = 1
+) -> Body:
+    """Copy a run of bytes through the vector registers from ``first`` on."""
     vector = dialect.vector_bytes
     body: Body = ()
     for piece in pieces(nbytes, (UNROLL * vector, vector), dialect):
         inner: Body = ()
         for part in range(0, piece.size, vector):
-            register, size = dialect.register(1 + part // vector), min(vector, piece.size)
+            register, size = dialect.register(first + part // vector), min(vector, piece.size)
             inner += (load(dialect, register, source.plus(piece.offset + part, run=piece.size), size),)
             inner += store(dialect, register, target.plus(piece.offset + part, run=piece.size), size)
         body += loop(isa, "run", piece.trips, inner)

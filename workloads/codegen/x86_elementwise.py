@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.arithmetic import effective_scales
-from workloads.codegen import x86
+from workloads.codegen import moves, x86
 from workloads.codegen.common import loop
 from workloads.codegen.regions import constants
 from workloads.program import Address, Buffer, Instruction, Program
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workloads.codegen.regions import Constants
-    from workloads.codegen.specs import CopySpec, ElementwiseSpec
+    from workloads.codegen.specs import CopySpec, ElementwiseSpec, MoveSpec
     from workloads.codegen.x86 import Body, Dialect
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
@@ -149,6 +149,28 @@ def pack(spec: ElementwiseSpec, operands: Operands, dialect: Dialect) -> dict[st
         values = x86.offset_bounds(dialect, operands)
     values |= {name: np.full(dialect.lanes, value) for name, value in zip(_REGIONS[spec.kind], held, strict=False)}
     return {"parameters": table_of(spec, dialect).pack(values)}
+
+
+def generate_move(spec: MoveSpec, isa: InstructionSet, dialect: Dialect) -> Program:
+    """Return the Program of a data movement."""
+    table, value = constants({"pad": 1}), dialect.register(0)
+    fill = moves.Fill(
+        (Instruction("vpbroadcastb.load", value, (table.address("pad"),)),),
+        table.nbytes,
+        lambda target, nbytes: x86.fill_run(isa, dialect, value, target, nbytes),
+    )
+
+    def copy(target: Address, source: Address, nbytes: int, number: int) -> Body:
+        return x86.copy_run(isa, dialect, target, source, nbytes, 1 + number)
+
+    return moves.generate(spec, isa, x86.PROFILE, copy, fill)
+
+
+def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:
+    """Return the byte that surrounds what is padded: the output's zero point."""
+    if spec.kind != "pad":
+        return {}
+    return {"parameters": constants({"pad": 1}).pack({"pad": np.array([operands.output_zero_point], np.int8)})}
 
 
 def generate_copy(spec: CopySpec, isa: InstructionSet, dialect: Dialect) -> Program:

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import softmax_x86, x86_depthwise, x86_elementwise, x86_pool, x86_product, x86_tiles
 from workloads.codegen.geometry import product
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, Spec
+from workloads.codegen.specs import (
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    MatrixSpec,
+    MoveSpec,
+    PoolSpec,
+    SoftmaxSpec,
+    Spec,
+)
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -47,6 +56,8 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return x86_elementwise.generate(spec, isa, dialect)
         case CopySpec():
             return x86_elementwise.generate_copy(spec, isa, dialect)
+        case MoveSpec():
+            return x86_elementwise.generate_move(spec, isa, dialect)
         case SoftmaxSpec():
             return softmax_x86.generate(spec, isa, dialect)
 
@@ -62,6 +73,8 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return x86_pool.pack(spec, operands, dialect)
         case ElementwiseSpec():
             return x86_elementwise.pack(spec, operands, dialect)
+        case MoveSpec():
+            return x86_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_x86.pack(spec, operands, dialect)
     return {}
