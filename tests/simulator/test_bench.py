@@ -244,7 +244,7 @@ def test_the_rows_of_a_network_add_up_to_its_estimate(bench: Callable[[str], Any
     text = 'schema = 1\ntitle = "x"\ndevices = {}\n[[kernels]]\nmodel = "dscnn_kws"'
     found = bench(text.replace("{}", json.dumps(names)))
     for name in names:
-        expected = estimate(build("dscnn_kws"), name)
+        expected = estimate(build("dscnn_kws"), name, threads=1)
         rows = [row for row in found.kernels if row.device == name]
         assert sum(row.times * row.time_s for row in rows) == pytest.approx(expected.latency_s)
         assert sum(row.times * row.energy_j for row in rows) == pytest.approx(expected.energy_j)
@@ -261,7 +261,7 @@ def test_a_row_follows_from_the_kernel_and_the_device(bench: Callable[[str], Any
     (row,) = found.kernels
     device, spec = load_device("stm32h7a3"), ConvSpec(1, 8, 8, 16, 8, 8, 24, (3, 3), padding=(1, 1))
     kernel = generated(spec, device, None, best_options(spec, device, None))
-    flash = device.memory["flash"].read_bytes_per_s(140e6) or 0.0
+    flash = device.read_bytes_per_s("flash", 140e6) or 0.0
     moved = {level.level: level for level in kernel.moved}
     waiting = moved["flash"].read_bytes / flash * 140e6 if "flash" in moved else 0.0
     assert row.cycles == pytest.approx(kernel.cycles + waiting + device.overhead.layer.value, abs=1e-3)
