@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from device_models.cores import Core, load_core
+from device_models.dvfs import OperatingPoint, access_rate, point_faults
 from device_models.figures import Figure, Sourced, read_toml, source_faults, tidy
 from device_models.quantities import (
     Bytes,
@@ -51,10 +52,17 @@ class Clock(Sourced):
 
 
 class Compute(Sourced):
-    """Cores and what one of them does per cycle at best."""
+    """Cores and what one of them does per cycle at best.
+
+    Parameters
+    ----------
+    together
+        Kernels are dealt over all cores unless fewer are asked for, as on accelerators; else one core runs them.
+    """
 
     cores: Figure[int]
     int8_peak: Figure[MacsPerCycle]
+    together: bool = False
 
     @field_validator("cores", mode="after")
     @classmethod
@@ -71,6 +79,9 @@ class MemoryLevel(Sourced):
     ----------
     bandwidth, bytes_per_cycle
         What one core reads from here: independent of the core's clock, or in step with it; absent means no cost.
+    waits
+        The bandwidth is that at the nominal clock and goes with the wait states of the operating points;
+        ``bytes_per_cycle`` is then what the bus carries at most.
     write_bandwidth
         What one core writes to here, where it differs from reading.
     total_bandwidth
@@ -89,18 +100,27 @@ class MemoryLevel(Sourced):
     latency: Figure[Seconds] | None = None
     line: Figure[Bytes] | None = None
     holds: tuple[Kind, ...] = ()
+    waits: bool = False
 
     @model_validator(mode="after")
     def _one_bandwidth(self) -> MemoryLevel:
-        if self.bandwidth is not None and self.bytes_per_cycle is not None:
+        if self.bandwidth is not None and self.bytes_per_cycle is not None and not self.waits:
             raise ValueError("bandwidth and bytes_per_cycle exclude each other; keep one")
+        if self.waits and self.bandwidth is None:
+            raise ValueError("waits needs the bandwidth at the nominal clock")
         return self
 
-    def read_bytes_per_s(self, frequency_hz: float) -> float | None:
-        """Return what one core reads from here; None when it costs nothing. [B/s]"""
-        if self.bytes_per_cycle is not None:
-            return self.bytes_per_cycle.value * frequency_hz
-        return None if self.bandwidth is None else self.bandwidth.value
+    def read_bytes_per_s(self, frequency_hz: float, access: float = 1.0) -> float | None:
+        """Return what one core reads from here; None when it costs nothing. [B/s]
+
+        Parameters
+        ----------
+        access
+            How fast a memory with wait states answers, as a share of its rate at the nominal clock.
+        """
+        bus = None if self.bytes_per_cycle is None else self.bytes_per_cycle.value * frequency_hz
+        own = None if self.bandwidth is None else self.bandwidth.value * (access if self.waits else 1.0)
+        return min((rate for rate in (bus, own) if rate is not None), default=None)
 
 
 class Power(Sourced):
@@ -184,6 +204,7 @@ class DeviceFile(Sourced):
     power: Power
     overhead: Overhead
     operators: dict[str, Figure[CyclesPerElement]] = Field(default_factory=dict)
+    operating_points: tuple[OperatingPoint, ...] = Field((), alias="operating_point")
     measured: tuple[Measured, ...] = ()
     sources: dict[str, str]
 
@@ -194,6 +215,14 @@ class DeviceFile(Sourced):
         if missing := {"weights", "activations"} - held:
             raise ValueError(f"no level holds {' or '.join(sorted(missing))}")
         return memory
+
+    @model_validator(mode="after")
+    def _points(self) -> DeviceFile:
+        power_known = self.power.per_cycle is not None
+        waits = any(level.waits for level in self.memory.values())
+        if faults := point_faults(self.operating_points, self.clock, power_known=power_known, waits=waits):
+            raise ValueError(f"operating_point: {'; '.join(faults)}")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +235,8 @@ class Device:
         Levels, nearest to the core first.
     operators
         Cycles per element of the larger of input and output, by operator name, where no kernel is generated.
+    operating_points
+        The slowest first; none where nothing is known beyond the nominal one.
     """
 
     name: str
@@ -218,6 +249,7 @@ class Device:
     power: Power
     overhead: Overhead
     operators: Mapping[str, Figure[float]]
+    operating_points: tuple[OperatingPoint, ...]
     measured: tuple[Measured, ...] = field(repr=False)
     sources: Mapping[str, str] = field(repr=False)
 
@@ -241,6 +273,15 @@ class Device:
         """What one core reads from the outermost memory. [B/s]"""
         rates = [level.read_bytes_per_s(self.frequency_hz) for level in self.memory.values()]
         return next((rate for rate in reversed(rates) if rate is not None), float("inf"))
+
+    @property
+    def default_threads(self) -> int:
+        """Number of cores that share a kernel unless another one is asked for."""
+        return self.cores if self.compute.together else 1
+
+    def read_bytes_per_s(self, level: str, frequency_hz: float) -> float | None:
+        """Return what one core reads from a level at a clock; None when it costs nothing. [B/s]"""
+        return self.memory[level].read_bytes_per_s(frequency_hz, access_rate(self, frequency_hz))
 
     def capacity_bytes(self, kind: Kind) -> float:
         """Size of the largest memory that holds weights or activations. [B]"""
@@ -297,5 +338,5 @@ def read_device(path: Path) -> Device:
         raise InputError(path, faults)
     return Device(
         path.stem, checked.title, checked.aliases, core, checked.clock, checked.compute, checked.memory, checked.power,
-        checked.overhead, checked.operators, checked.measured, checked.sources,
+        checked.overhead, checked.operators, checked.operating_points, checked.measured, checked.sources,
     )  # fmt: skip

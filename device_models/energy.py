@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from device_models.dvfs import point_at, voltage_factor
+
 if TYPE_CHECKING:
     from device_models.device import Device
     from device_models.figures import Figure
@@ -36,23 +38,32 @@ def _value(figure: Figure[float] | None, end: str) -> float:
     return {"value": figure.value, "low": figure.lowest, "high": figure.highest}[end]
 
 
+def idle_power(device: Device, frequency_hz: float, end: str = "value") -> float:
+    """Return the power while waiting for work at a clock's operating point. [W]"""
+    point = point_at(device, frequency_hz)
+    return _value(device.power.idle if point is None or point.idle is None else point.idle, end)
+
+
 def busy_power(device: Device, threads: int, frequency_hz: float, end: str = "value") -> float:
     """Return the power while computing, without the energy per operation. [W]
 
-    The part above idle scales with the clock; the supply voltage is taken as that of the nominal operating point.
-    A device known per operation draws its idle power.
+    What is above idle at a known clock scales with the clock, and with the square of the voltage where both operating
+    points have one. A device known per operation draws its idle power.
     """
-    power = device.power
-    idle = _value(power.idle, end)
-    scale = frequency_hz / device.frequency_hz
+    power, point = device.power, point_at(device, frequency_hz)
+    idle = idle_power(device, frequency_hz, end)
+    if point is not None and point.per_cycle is not None:
+        clock_hz = point.frequency.value
+        return idle + max(0.0, _value(point.per_cycle, end) * clock_hz - idle) * frequency_hz / clock_hz
+    waiting = _value(power.idle, end)
+    scale = frequency_hz / device.frequency_hz * voltage_factor(device, frequency_hz)
     if power.per_cycle is not None:
-        nominal = _value(power.per_cycle, end) * device.frequency_hz
-        return idle + max(0.0, nominal - idle) * scale
+        return idle + max(0.0, _value(power.per_cycle, end) * device.frequency_hz - waiting) * scale
     if power.active is None:
         return idle
     one, every = _value(power.active, end), _value(power.active_all, end)
     share = (threads - 1) / (device.cores - 1) if device.cores > 1 else 0.0
-    return idle + max(0.0, one + (every - one) * share - idle) * scale
+    return idle + max(0.0, one + (every - one) * share - waiting) * scale
 
 
 def energy(device: Device, activity: Activity, threads: int, frequency_hz: float, end: str = "value") -> float:

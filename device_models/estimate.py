@@ -36,7 +36,7 @@ def estimate(
     runtime: str = "generated",
     precision: str = "int8",
     batch: int = 1,
-    threads: int = 1,
+    threads: int | None = None,
     frequency_hz: float | None = None,
     allow_uncovered: bool = False,
 ) -> Estimate:
@@ -51,7 +51,7 @@ def estimate(
     batch
         Inputs per inference.
     threads
-        Cores that share each layer.
+        Cores that share each layer: all of an accelerator by default, else one.
     frequency_hz
         Clock, the device's nominal one by default. [Hz]
     allow_uncovered
@@ -64,6 +64,7 @@ def estimate(
     """
     chosen = load_device(device) if isinstance(device, str) else device
     frequency = chosen.frequency_hz if frequency_hz is None else frequency_hz
+    threads = chosen.default_threads if threads is None else threads
     if problems := option_problems(chosen, runtime, precision, batch, threads, frequency):
         raise InputError(chosen.name, problems)
     prepared = prepared_for(graph, precision, batch)

@@ -116,15 +116,13 @@ def memory_time(levels: Sequence[Traffic], device: Device, frequency_hz: float, 
 
     Threads share a level that has a total bandwidth, and split the traffic of the others.
     """
-    times = [
-        (_level_time(traffic, device.memory[traffic.level], frequency_hz, threads), traffic.level) for traffic in levels
-    ]
+    times = [(_level_time(moved, device, frequency_hz, threads), moved.level) for moved in levels]
     return max(times, default=(0.0, "none"))
 
 
-def _level_time(moved: Traffic, level: MemoryLevel, frequency_hz: float, threads: int) -> float:
+def _level_time(moved: Traffic, device: Device, frequency_hz: float, threads: int) -> float:
     """Return the time of one level's traffic split over threads. [s]"""
-    read = level.read_bytes_per_s(frequency_hz)
+    level, read = device.memory[moved.level], device.read_bytes_per_s(moved.level, frequency_hz)
     if read is None or not (moved.read_bytes or moved.written_bytes):
         return 0.0
     write = read if level.write_bandwidth is None else level.write_bandwidth.value

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from device_models.energy import idle_power
 from simulator import arrivals as draws
 from simulator import profiles
 from simulator.battery import BatterySpec
@@ -72,7 +73,7 @@ def _node(
 def resting(device: Device, here: Estimated) -> tuple[float, float, float]:
     """Return idle power, sleep power, and the time from idle to sleep, infinite where the node never sleeps."""
     power = here.chip.power
-    idle_w = power.idle.value if device.idle_w is None else device.idle_w
+    idle_w = idle_power(here.chip, here.estimate.frequency_hz) if device.idle_w is None else device.idle_w
     if device.sleep_after_s is None:
         return idle_w, idle_w, math.inf
     asleep_w = idle_w if power.sleep is None else power.sleep.value

@@ -66,7 +66,8 @@ def _machine_faults(section: str, machine: Machine, folder: Path) -> list[str]:
 
     chip = read_chip(machine.chip, folder)
     frequency_hz = chip.frequency_hz if machine.frequency_hz is None else machine.frequency_hz
-    problems = option_problems(chip, machine.runtime, machine.precision, 1, machine.threads, frequency_hz)
+    threads = chip.default_threads if machine.threads is None else machine.threads
+    problems = option_problems(chip, machine.runtime, machine.precision, 1, threads, frequency_hz)
     return [f"{section}.{problem}" for problem in problems]
 
 

@@ -121,7 +121,9 @@ def predict(
     runtime: Annotated[str, typer.Option(help="The kernel library that runs the layers.")] = "generated",
     precision: Annotated[str, typer.Option(help="int8")] = "int8",
     batch: Annotated[int, typer.Option(min=1)] = 1,
-    threads: Annotated[int, typer.Option(min=1)] = 1,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Cores that share each layer; default: 1, or all of an accelerator.")
+    ] = None,
     frequency: Annotated[str | None, typer.Option(help='Core clock, e.g. "280 MHz"; default: the device\'s.')] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Show every layer and what bounds it.")] = False,
     allow_uncovered: Annotated[

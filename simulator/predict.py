@@ -24,7 +24,7 @@ class Options:
     runtime: str = "generated"
     precision: str = "int8"
     batch: int = 1
-    threads: int = 1
+    threads: int | None = None
     frequency: str | None = None
     allow_uncovered: bool = False
     sizes: Mapping[str, int] = field(default_factory=dict)

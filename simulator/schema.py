@@ -107,7 +107,7 @@ class Machine(Table):
     chip: ChipName
     runtime: Text = "generated"
     precision: Text = "int8"
-    threads: Count = 1
+    threads: Count | None = None  # the device's own number: one core, or all of an accelerator
     frequency_hz: Annotated[Hertz, Field(gt=0)] | None = Field(None, alias="frequency")
     grid: GridName
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from simulator.schema import Machine
 
 NOMINAL, LOW, HIGH = "nominal", "low", "high"
-Key = tuple[str, str, str, str, int, float | None]
+Key = tuple[str, str, str, str, int | None, float | None]
 
 
 @dataclass(frozen=True)

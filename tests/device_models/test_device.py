@@ -126,10 +126,10 @@ def test_an_alias_names_the_same_device():
 def test_a_timing_whose_source_is_missing_is_refused(tmp_path):
     text = (files("device_models.cores") / "u74.toml").read_text(encoding="utf-8")
     path = tmp_path / "core.toml"
-    path.write_text(text.replace('source = "gem5"', 'source = "gem6"', 1), encoding="utf-8")
+    path.write_text(text.replace('source = "gcc"', 'source = "gem6"', 1), encoding="utf-8")
     with pytest.raises(InputError) as caught:
         load_core(str(path))
-    assert list(caught.value.problems) == ["timing[0]: source 'gem6' is not in [sources]"]
+    assert list(caught.value.problems) == ["timing[1]: source 'gem6' is not in [sources]"]
 
 
 def test_a_core_file_is_checked_like_a_device(tmp_path):
