@@ -116,9 +116,16 @@ class Lack(Sourced):
 
 
 class MemoryOperand(Sourced):
-    """The load ports, which an arithmetic instruction with a source in memory needs besides its own."""
+    """The load ports, which an arithmetic instruction with a source in memory needs besides its own.
+
+    Parameters
+    ----------
+    bytes
+        The most that one port loads in one cycle; wider sources hold it longer. [B]
+    """
 
     ports: str
+    bytes: int = Field(default=64, gt=0)
     source: str
 
 
@@ -282,7 +289,9 @@ def _issue(
     if tables.memory_operand is not None and "@" in sources:
         ports = tuple(tables.memory_operand.ports.split())
         if not any(set(ports) & set(own) for own, _ in micros):
-            micros.append((ports, 1.0))
+            place = sources.index("@")
+            loaded = ELEMENT_BYTES[meaning.sources[place]] * _source_lanes(meaning, lanes, place)
+            micros.append((ports, float(max(1, -(-loaded // tables.memory_operand.bytes)))))
     kinds = meaning.sources + ("s8",) * max(0, len(sources) - len(meaning.sources))
     late = 2 if meaning.kind in ("dot", "multiply_add") else len(sources)  # sources from here on are accumulators
     operands = [

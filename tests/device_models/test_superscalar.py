@@ -101,6 +101,24 @@ def independent(mnemonic: str, prefix: str, count: int = 12):
         ("cascade-lake", "avx512-vnni", "vpaddd", 0.5),
         ("cascade-lake", "avx512-vnni", "vpmulld", 1.0),
         ("cascade-lake", "avx2", "vpmaddwd", 0.5),
+        ("skylake-sp", "avx512-vnni", "vpaddd", 0.5),  # OSACA: skx
+        ("skylake-sp", "avx2", "vpmulld", 1.0),
+        ("skylake-sp", "avx2", "vpmovsxbw.load", 1.0),
+        ("ice-lake-sp", "avx512-vnni", "vpaddd", 0.5),  # OSACA: icx, spr
+        ("ice-lake-sp", "avx512-vnni", "vfmadd213ps", 0.5),
+        ("ice-lake-sp", "avx512-vnni", "vpdpbusd", 0.5),
+        ("ice-lake-sp", "avx2", "vmovdqu.store", 0.5),
+        ("zen3", "avx2", "vpmulld", 0.5),  # OSACA: zen3
+        ("zen3", "avx2", "vfmadd213ps", 0.5),
+        ("zen3", "avx2", "vpaddd", 0.25),
+        ("zen3", "avx2", "vmovdqu.store", 1.0),  # measured on Zen 3
+        ("zen3", "avx2", "vpbroadcastb.load", 0.5),
+        ("zen3", "avx2", "vgatherdps", 9.6),
+        ("zen4", "avx512-vnni", "vpaddd", 0.5),  # OSACA: zen4
+        ("zen4", "avx512-vnni", "vfmadd213ps", 1.0),
+        ("zen4", "avx512-vnni", "vdivps", 6.0),
+        ("zen4", "avx512-vnni", "vpdpbusd", 1.0),
+        ("zen4", "avx2", "vpaddd", 0.25),
     ],
 )
 def test_single_instructions_run_at_their_published_rate(core, isa, mnemonic, cycles):
@@ -187,17 +205,58 @@ def test_the_bound_is_named_by_the_binding_resource():
     assert found.by_resource["chain"] <= found.cycles
 
 
-@pytest.mark.parametrize("core_name", ["zen5", "cascade-lake", "cortex-m7", "u74", "x60"])
+X86 = ("skylake-sp", "cascade-lake", "ice-lake-sp", "zen3", "zen4", "zen5")
+
+
+@pytest.mark.parametrize("core_name", [*X86, "cortex-m7", "u74", "x60"])
 def test_every_mnemonic_of_a_cores_sets_has_a_timing(core_name):
     core = load_core(core_name)
     for name in core.instruction_sets:
-        for mnemonic in core.isa(name).instructions:
+        lacked = {mnemonic for lack in core.timing.lacks for mnemonic in lack.instructions}
+        for mnemonic in core.isa(name).instructions.keys() - lacked:
             assert row_of(core, mnemonic, name)
 
 
 def test_an_instruction_without_timing_is_an_error_that_names_it_and_the_core():
     with pytest.raises(InputError, match=r"zen5.*\n.*'vpfoo' of avx2 has no timing"):
         row_of(load_core("zen5"), "vpfoo", "avx2")
+
+
+def test_skylake_refuses_vpdpbusd_and_cascade_lake_takes_it():
+    body = (Loop("i", 10, (*dot(4, 4), *CONTROL)),)
+    program = Program("p", load_core("cascade-lake").isa(), (Buffer("b", 4096),), body)
+    assert cost(program, load_core("cascade-lake")).cycles > 0
+    with pytest.raises(InputError, match=r"skylake-sp.*\n.*'vpdpbusd' is not executed: VNNI came with Cascade Lake"):
+        cost(program, load_core("skylake-sp"))
+
+
+def test_zen_3_refuses_avx_512():
+    program = Program("p", load_core("zen4").isa("avx512-vnni"), (), ())
+    with pytest.raises(InputError, match=r"zen3.*\n.*does not execute 'avx512-vnni'; it has avx2"):
+        cost(program, load_core("zen3"))
+
+
+def test_a_wide_source_in_memory_is_loaded_in_halves_where_ports_are_narrow():
+    block = [I("vpaddd", f"zmm{index}", ("zmm15", at(64 * index))) for index in range(8)]
+    assert steady("zen4", block) == 8  # two halves over two ports
+    assert steady("zen5", block) == 4
+
+
+@pytest.mark.parametrize(
+    ("core_name", "macs_per_cycle"),
+    [("zen3", 32), ("zen4", 64), ("zen5", 128), ("cascade-lake", 128), ("ice-lake-sp", 128), ("skylake-sp", 32)],
+)
+def test_int8_products_reach_the_peak_of_the_core_and_no_more(core_name, macs_per_cycle):
+    """Peaks: derived from port throughputs; a VPMADDWD of 16 products stands for int8 where VNNI is missing."""
+    core = load_core(core_name)
+    name = core.instruction_sets[0]
+    if name == "avx2":
+        block = [I("vpmaddwd", f"ymm{index}", ("ymm14", "ymm15")) for index in range(12)]
+        macs = 16 * len(block)
+    else:
+        block = [I("vpdpbusd", f"zmm{index}", ("zmm30", "zmm31")) for index in range(12)]
+        macs = 64 * len(block)
+    assert macs / steady(core_name, block, name) == pytest.approx(macs_per_cycle)
 
 
 def test_a_program_of_another_set_is_refused():
