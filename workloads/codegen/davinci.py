@@ -91,4 +91,6 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return davinci_vector.pack(spec, operands)
         case SoftmaxSpec():
             return softmax_davinci.pack(operands)
+        case SoftmaxSpec():
+            return softmax_davinci.pack(operands)
     return {}

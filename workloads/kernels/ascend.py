@@ -7,6 +7,7 @@ AscendDequant and AscendQuant (https://www.hiascend.com, CANN custom operator re
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Half = np.float16
 Single = np.float32
+SUM_LANES = 64  # single-precision lanes of the vector unit
 
 
 def takes(x: Array, operands: Operands, profile: str | RequantProfile) -> bool:
@@ -73,6 +75,30 @@ def average_pool(x: Array, operator: Pool2d, output_shape: tuple[int, ...], oper
 def global_average_pool(x: Array, operands: Operands) -> Array:
     """Mean over the image (N,H,W,C), as one window."""
     return average_pool(x, Pool2d("average", x.shape[1:3], (1, 1)), (x.shape[0], 1, 1, x.shape[3]), operands)
+
+
+def softmax(x: Array, operands: Operands, beta: float = 1.0) -> Array:
+    """Softmax over the last axis: differences to the maximum, scaled, their exponentials and their sum in float32.
+
+    The sum takes lanes ``SUM_LANES`` apart together first, as the vector unit does, then these one after another.
+    """
+    scale, inverse, zero_point = softmax_factors(operands, beta)
+    table = np.array([math.exp(float(Single(-step) * scale)) for step in range(256)]).astype(Single)
+    powers = table[x.max(axis=-1, keepdims=True).astype(np.int32) - x.astype(np.int32)]
+    total = powers[..., :SUM_LANES].copy()
+    for first in range(SUM_LANES, x.shape[-1], SUM_LANES):
+        chunk = powers[..., first : first + SUM_LANES]
+        total[..., : chunk.shape[-1]] += chunk
+    whole = np.cumsum(total, axis=-1, dtype=np.float64)[..., -1:].astype(Single)
+    value = powers / whole * inverse + zero_point
+    return np.asarray(np.rint(value).clip(operands.low, operands.high).astype(np.int8))
+
+
+def softmax_factors(operands: Operands, beta: float = 1.0) -> tuple[np.float32, np.float32, np.float32]:
+    """Return (input scale times ``beta``, 1 / output scale, output zero point)."""
+    return (
+        Single(operands.input_scales[0] * beta), Single(1 / operands.output_scale), Single(operands.output_zero_point)
+    )  # fmt: skip
 
 
 def average_factors(operands: Operands) -> tuple[np.float32, np.float32, np.float32]:

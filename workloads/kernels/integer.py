@@ -296,6 +296,8 @@ def softmax(x: Array, operands: Operands, operator: Softmax, profile: Profile) -
     """
     if profile == "onnxruntime":
         return onnx_ops.softmax(x, operands)
+    if ascend.takes(x, operands, profile):
+        return ascend.softmax(x, operands, operator.beta)
     limits, sixteen = np.iinfo(operands.dtype), x.dtype == np.int16
     scales = {True: (2.0**-15, 0), False: (2.0**-limits.bits, int(limits.min))}
     if not is_fixed_point(profile) or (operands.output_scale, operands.output_zero_point) != scales[sixteen]:
