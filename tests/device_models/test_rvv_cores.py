@@ -15,7 +15,7 @@ from device_models.cores import Core, cost, load_core
 from device_models.cores.inorder import block_cost
 from device_models.cores.timing import issues_of
 from workloads.codegen import generate
-from workloads.codegen.specs import CopySpec
+from workloads.codegen.specs import ConvSpec, CopySpec
 from workloads.errors import InputError
 from workloads.isa import ELEMENT_BYTES
 from workloads.program import Address, Instruction
@@ -153,6 +153,19 @@ def test_time_goes_by_length_on_the_x280_and_by_group_on_the_x60():
         lengths = [core.isa().parameters["vlen"] * eighths // 64 for eighths in (1, 4, 8, 12, 16, 64)]
         found = [steady(core, [Instruction("vadd.vv.e8", "v8", ("v16", "v24"), length)]) for length in lengths]
         assert found == times, name
+
+
+@pytest.mark.parametrize(
+    ("name", "spatial", "pointwise", "peak"),
+    [("x60", 7.09, 6.34, 8), ("c908", 3.54, 3.17, 4), ("x280", 14.22, 12.19, 16)],
+)
+def test_generated_convolutions_reach_most_of_what_multiply_adds_allow(name, spatial, pointwise, peak):
+    core = load_core(name)
+    block = [instruction(core, "vwmacc.vx", 16, 2, place) for place in range(8)]
+    assert 8 * core.isa().parameters["vlen"] * 2 // 16 / steady(core, block) == peak
+    for kernel, padding, rate in (((3, 3), (1, 1), spatial), ((1, 1), (0, 0), pointwise)):
+        program = generate(ConvSpec(1, 56, 56, 64, 56, 56, 64, kernel, padding=padding), core.isa())
+        assert program.macs / cost(program, core).cycles == pytest.approx(rate, abs=0.01)
 
 
 def test_a_core_of_the_draft_refuses_programs_of_version_one():
