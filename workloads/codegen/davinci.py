@@ -69,7 +69,7 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
     match spec:
         case ConvSpec() | MatrixSpec(batch=1):
             return davinci_choices.choices(as_convolution(spec, isa), isa)
-        case PoolSpec() | ElementwiseSpec() | CopySpec() | MoveSpec():
+        case PoolSpec() | ElementwiseSpec() | CopySpec() | MoveSpec() | SoftmaxSpec():
             return DEFAULT, Options(buffers=1)
     return (DEFAULT,)
 
@@ -89,8 +89,6 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return davinci_pool.pack(program, spec, operands)
         case ElementwiseSpec():
             return davinci_vector.pack(spec, operands)
-        case SoftmaxSpec():
-            return softmax_davinci.pack(operands)
         case SoftmaxSpec():
             return softmax_davinci.pack(operands)
     return {}
