@@ -12,7 +12,7 @@ from workloads.codegen import PROFILE_OF, generate, pack
 from workloads.codegen.moves import buffer_name
 from workloads.codegen.specs import CopySpec, ElementwiseSpec, specify
 from workloads.errors import did_you_mean
-from workloads.executor import execute
+from workloads.executor import Executable
 from workloads.operands import activation_count, operands
 from workloads.operators import (
     Activation,
@@ -26,7 +26,9 @@ from workloads.operators import (
     Pad,
     Pool2d,
     Quantize,
+    Reshape,
     Resize2d,
+    Softmax,
     Transpose,
 )
 
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
 _GENERATED = (
     Conv2d, DepthwiseConv2d, FullyConnected, Pool2d, Mean, Add, Mul, Activation, Quantize, Pad, Concat, Transpose,
-    Resize2d,
+    Resize2d, Softmax,
 )  # fmt: skip
 
 
@@ -56,7 +58,7 @@ class Fallback:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A graph bound to Programs: ``programs`` by layer name, ``fallbacks`` for the other layers."""
+    """A graph bound to Programs: ``programs`` by layer name, ``fallbacks`` for the others, except views (reshape)."""
 
     plan: kernels.Plan
     programs: Mapping[str, Program]
@@ -88,9 +90,13 @@ def prepare(graph: Graph, isa: InstructionSet) -> Prepared:
     steps: list[kernels.Step] = []
     programs: dict[str, Program] = {}
     fallbacks: list[Fallback] = []
+    ready: dict[int, Executable] = {}
     for step in plan.steps:
+        if isinstance(step.layer.operator, Reshape):
+            steps.append(step)
+            continue
         try:
-            program, compute = _bind(graph, step, isa)
+            program, compute = _bind(graph, step, isa, ready)
         except (NotImplementedError, ValueError) as reason:
             fallbacks.append(Fallback(step.layer.name, step.layer.op, str(reason)))
             steps.append(step)
@@ -100,8 +106,13 @@ def prepare(graph: Graph, isa: InstructionSet) -> Prepared:
     return Prepared(kernels.Plan(graph, tuple(steps)), programs, tuple(fallbacks))
 
 
-def _bind(graph: Graph, step: kernels.Step, isa: InstructionSet) -> tuple[Program, Callable[[Sequence[Array]], Array]]:
-    """Return the Program of a layer, and a function from its activations to its output."""
+def _bind(
+    graph: Graph, step: kernels.Step, isa: InstructionSet, ready: dict[int, Executable]
+) -> tuple[Program, Callable[[Sequence[Array]], Array]]:
+    """Return the Program of a layer, and a function from its activations to its output.
+
+    ``ready`` keeps what layers of the same Program share, by its identity.
+    """
     layer = step.layer
     _check_int8(graph, layer)
     names = layer.inputs[: activation_count(layer)]
@@ -121,13 +132,16 @@ def _bind(graph: Graph, step: kernels.Step, isa: InstructionSet) -> tuple[Progra
             constants, output_zero_point=int(kernels.pad_value(layer.operator, graph[layer.outputs[0]]))
         )
     packed = pack(program, spec, constants)
+    if id(program) not in ready:
+        ready[id(program)] = Executable(program)
+    executable = ready[id(program)]
     fixed = {name: graph[name].materialize() for name in names if graph[name].is_constant}
     shape = graph[layer.outputs[0]].shape
 
     def compute(arrays: Sequence[Array]) -> Array:
         found = dict(zip(step.values, arrays, strict=True)) | fixed
         given = {buffer_name(number): found[name] for number, name in enumerate(names)}
-        return np.asarray(execute(program, {**given, **packed}).buffers["output"].view(np.int8).reshape(shape))
+        return np.array(executable.run({**given, **packed}).buffers["output"].view(np.int8).reshape(shape))
 
     return program, compute
 
@@ -136,6 +150,8 @@ def _check_int8(graph: Graph, layer: Layer) -> None:
     """Refuse layers whose values no generated Program computes."""
     if not isinstance(layer.operator, _GENERATED):
         raise NotImplementedError(f"no kernel is generated for operator {layer.op!r}")
+    if isinstance(layer.operator, Softmax) and layer.operator.beta != 1:
+        raise NotImplementedError(f"generated softmax has beta 1, not {layer.operator.beta}")
     for name in (*layer.inputs[: activation_count(layer)], layer.outputs[0]):
         if graph[name].dtype != "int8" or graph[name].quantization is None:
             raise NotImplementedError(f"tensor {name!r} is {graph[name].dtype}; generated kernels take quantised int8")
