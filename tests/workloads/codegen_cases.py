@@ -13,7 +13,7 @@ from workloads.codegen.specs import ConvSpec, ElementwiseSpec, MatrixSpec, PoolS
 from workloads.executor import execute
 from workloads.kernels import integer
 from workloads.operands import Operands
-from workloads.operators import Activation, Add, Clamp, Conv2d, DepthwiseConv2d, FullyConnected, Mean, Mul, Pool2d
+from workloads.operators import Activation, Add, Clamp, Conv2d, DepthwiseConv2d, FullyConnected, Mean, Mul, Pool2d, Sub
 from workloads.options import DEFAULT, Options
 from workloads.program import count
 
@@ -31,7 +31,8 @@ class Case:
         """Return the output of the integer kernels."""
         compute = {
             Conv2d: integer.conv2d, DepthwiseConv2d: integer.depthwise_conv2d, FullyConnected: integer.fully_connected,
-            Pool2d: integer.pool2d, Mean: integer.mean, Add: integer.add, Mul: integer.mul, Activation: integer.rescale,
+            Pool2d: integer.pool2d, Mean: integer.mean, Add: integer.add, Sub: integer.sub, Mul: integer.mul,
+            Activation: integer.rescale,
         }[type(self.operator)]  # fmt: skip
         return compute(*self.inputs, self.operands, self.operator, profile)
 
@@ -155,7 +156,7 @@ def elementwise(draw: Any, *, kinds: tuple[str, ...] = ("add", "mul", "requantiz
     kind = draw(st.sampled_from(kinds))
     period, repeats = draw(st.integers(1, 70)), draw(st.integers(1, 4))
     seed = draw(st.integers(0, 2**32 - 1))
-    two = kind in ("add", "mul")
+    two = kind in ("add", "sub", "mul")
     quantization = draw(_quantization(inputs=2 if two else 1))
     if kind == "clamp":
         quantization |= {
@@ -164,6 +165,6 @@ def elementwise(draw: Any, *, kinds: tuple[str, ...] = ("add", "mul", "requantiz
         }
     x = random_int8(seed, (repeats, period))
     inputs = (x, random_int8(seed + 1, (period,))) if two else (x,)
-    operator = {"add": Add(), "mul": Mul()}.get(kind, Activation(Clamp()))
+    operator = {"add": Add(), "sub": Sub(), "mul": Mul()}.get(kind, Activation(Clamp()))
     spec = ElementwiseSpec(kind, repeats * period, period if two else repeats * period)
     return Case(spec, operator, Operands(weight_scales=np.empty(0), **quantization), inputs)

@@ -1,4 +1,4 @@
-"""Pads, concatenations, transposes and repeated pixels as Programs: every byte where the kernels put it."""
+"""Pads, concatenations, transposes, repeated pixels, differences: what Programs put out is what the kernels do."""
 
 import math
 from dataclasses import replace
@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workloads import execute as kernels
 from workloads.builder import GraphBuilder
-from workloads.codegen import generate, pack
+from workloads.codegen import PROFILE_OF, generate, pack
 from workloads.codegen.moves import boxes, buffer_name
-from workloads.codegen.specs import CopySpec, MoveSpec, specify
+from workloads.codegen.specs import CopySpec, ElementwiseSpec, MoveSpec, specify
 from workloads.executor import execute
 from workloads.isa import load_isa
 from workloads.kernels import movement, resize
 from workloads.legality import check
 from workloads.operands import Operands
-from workloads.operators import Concat, Pad, Resize2d, Transpose
+from workloads.operators import Concat, Pad, Resize2d, Sub, Transpose
 from workloads.program import count
 from workloads.run_programs import prepare, run
 from workloads.tensor import Quantization
@@ -125,8 +126,6 @@ def test_a_layer_runs_as_a_program_and_equals_the_kernels(name, operator, shapes
     inputs = {f"x{number}": numbered(shape, 31 * number) for number, shape in enumerate(shapes)}
     prepared = prepare(graph, isa)
     assert not prepared.fallbacks
-    from workloads import execute as kernels
-
     found, expected = run(graph, inputs, isa), kernels.run(kernels.plan(graph), inputs)
     for output in graph.outputs:
         np.testing.assert_array_equal(found[output], expected[output])
@@ -148,3 +147,22 @@ def test_the_cube_prices_moves_as_straight_copies_and_says_so():
     assert program.notes["values"] == "davinci: moves are priced as straight copies"
     (left,) = prepare(graph, load_isa("davinci")).fallbacks
     assert "straight copies" in left.reason
+
+
+@pytest.mark.parametrize("name", ["rvv", "davinci"])
+def test_a_set_without_a_difference_says_so(name):
+    with pytest.raises(NotImplementedError, match="no kernel is generated for elementwise 'sub'"):
+        generate(ElementwiseSpec("sub", 8, 8), load_isa(name))
+
+
+@pytest.mark.parametrize("name", ["thumb2-dsp", "avx2"])
+def test_a_difference_keeps_the_order_of_its_operands(name):
+    isa = load_isa(name)
+    shapes = ((2, 3, 4, 8), (1, 1, 1, 8))
+    inputs = {f"x{number}": numbered(shape, 31 * number) for number, shape in enumerate(shapes)}
+    graph = layer(Sub(), *shapes, out=shapes[0])
+    expected = kernels.run(kernels.plan(graph, profile=PROFILE_OF[name]), inputs)
+    np.testing.assert_array_equal(run(graph, inputs, isa)[graph.outputs[0]], expected[graph.outputs[0]])
+    swapped = layer(Sub(), *shapes[::-1], out=shapes[0])
+    (left,) = prepare(swapped, isa).fallbacks
+    assert "repeats, not the second" in left.reason

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from workloads.codegen import avx2, avx512_vnni, choices, generate, pack
 from workloads.codegen.geometry import Convolution
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec
 from workloads.codegen.x86_product import Tile, choose_tile, depth_of, vectors_of
 from workloads.executor import execute
 from workloads.isa import load_isa
@@ -57,6 +57,13 @@ def test_pooling_equals_the_integer_kernel(name, codegen_cases, data):
 @given(data=st.data())
 def test_an_elementwise_layer_equals_the_integer_kernel(name, codegen_cases, data):
     codegen_cases.check(data.draw(codegen_cases.elementwise()), load_isa(name))
+
+
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_a_difference_equals_the_integer_kernel(name, codegen_cases, data):
+    codegen_cases.check(data.draw(codegen_cases.elementwise(kinds=("sub",))), load_isa(name))
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -242,10 +249,10 @@ def test_programs_do_not_grow_with_the_layer(name):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_softmax_and_batches_of_matrices_are_refused_by_name(name):
+def test_unknown_operations_and_batches_of_matrices_are_refused_by_name(name):
     isa = load_isa(name)
-    with pytest.raises(NotImplementedError, match="softmax"):
-        generate(SoftmaxSpec(1, 10), isa)
+    with pytest.raises(NotImplementedError, match="'divide'"):
+        generate(ElementwiseSpec("divide", 4, 4), isa)
     with pytest.raises(NotImplementedError, match="matmul"):
         generate(MatrixSpec(3, 4, 5, batch=2), isa)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Body = tuple["Statement", ...]
 A, B, HALF_A, HALF_B, OUT = "ub_a", "ub_b", "ub_half_a", "ub_half_b", "ub_out"
+KINDS = frozenset({"add", "mul", "requantize", "clamp"})
 LANE_BYTES = {"ub:a": 1, "ub:b": 1, "ub:half_a": 2, "ub:half_b": 2, "ub:out": 1}
 REPEAT_LANES = 128  # half-precision lanes of one repeat: 256 bytes
 SCALARS = ("minus_zero_a", "scale_a", "minus_zero_b", "scale_b", "inverse_scale", "zero", "low", "high")
@@ -43,9 +44,13 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet, options: Options = DEFA
 
     Raises
     ------
+    NotImplementedError
+        The kind of operation has no kernel.
     ValueError
         The second operand does not repeat a whole number of times.
     """
+    if spec.kind not in KINDS:
+        raise NotImplementedError(f"davinci: no kernel is generated for elementwise {spec.kind!r}")
     two = spec.kind in ("add", "mul")
     period = spec.period if two else spec.elements
     if spec.elements % period:

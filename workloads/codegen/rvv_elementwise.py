@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.tensor import Array
 
+KINDS = frozenset({"add", "mul", "requantize", "clamp"})
 PARTS = 2  # independent groups per iteration, to hide latency on an in-order core
 _ZERO = ("x5", "x6")
 _TERM_SCALE = (("x7", "x8", "x9"), ("x10", "x11", "x12"))
@@ -42,9 +43,13 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet) -> Program:
 
     Raises
     ------
+    NotImplementedError
+        The kind of operation has no kernel.
     ValueError
         The second operand does not repeat a whole number of times.
     """
+    if spec.kind not in KINDS:
+        raise NotImplementedError(f"rvv: no kernel is generated for elementwise {spec.kind!r}")
     two = spec.kind in ("add", "mul")
     period = spec.period if two else spec.elements
     if spec.elements % period:

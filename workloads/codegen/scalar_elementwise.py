@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.tensor import Array
 
-_TRIP = {"add": 4, "mul": 2, "requantize": 4, "clamp": 4}  # elements a trip; mul holds both factors
-_RECORDS = {"add": 3, "mul": 1, "requantize": 1, "clamp": 1}
-_TWO_INPUTS = frozenset({"add", "mul"})
+_TRIP = {"add": 4, "sub": 4, "mul": 2, "requantize": 4, "clamp": 4}  # elements a trip; mul holds both factors
+_RECORDS = {"add": 3, "sub": 3, "mul": 1, "requantize": 1, "clamp": 1}
+_SUMS = frozenset({"add", "sub"})
+_TWO_INPUTS = frozenset({"add", "sub", "mul"})
 
 
 def generate(spec: ElementwiseSpec, scalar: Scalar) -> Program:
@@ -60,7 +61,7 @@ def _at(buffer: str, place: Address) -> Address:
 
 def _before(kind: str, scalar: Scalar) -> Body:
     """Load what stays in registers for the whole layer."""
-    if kind == "add":
+    if kind in _SUMS:
         return ()
     body = scalar.load_constants()
     if kind in ("mul", "requantize"):
@@ -74,8 +75,8 @@ def _elements(kind: str, scalar: Scalar, places: tuple[Address, ...]) -> Body:
     """Compute the elements of one trip."""
     values = scalar.values[: len(places)]
     match kind:
-        case "add":
-            body = _added(scalar, places)
+        case "add" | "sub":
+            body = _added(kind, scalar, places)
         case "mul":
             body = _multiplied(scalar, places)
         case _:
@@ -97,8 +98,8 @@ def _loads(scalar: Scalar, values: tuple[str, ...], buffer: str, places: tuple[A
     )
 
 
-def _added(scalar: Scalar, places: tuple[Address, ...]) -> Body:
-    """Bring both inputs to the common scale and add them, then load what the sum needs."""
+def _added(kind: str, scalar: Scalar, places: tuple[Address, ...]) -> Body:
+    """Bring both inputs to the common scale and add or subtract them, then load what the result needs."""
     zero_point = scalar.constants[0]
     values = scalar.values[: len(places)]
     body: Body = ()
@@ -116,7 +117,7 @@ def _added(scalar: Scalar, places: tuple[Address, ...]) -> Body:
                 *scalar.scale(term),
             )
             if number:
-                body += (scalar.emit("add", value, value, term),)
+                body += (scalar.emit("add" if kind == "add" else "subtract", value, value, term),)
     return (*body, *scalar.load_constants(), *scalar.load_parameters(scalar.record(2).plus(8)))
 
 
@@ -138,7 +139,7 @@ def pack(spec: ElementwiseSpec, operands: Operands, scalar: Scalar) -> dict[str,
     """Return zero points, bounds and the requantisation parameters."""
     zero_points = (*operands.input_zero_points, 0)[:2]
     factors = effective_scales(operands, scalar.profile)[:1]
-    if spec.kind == "add":
+    if spec.kind in _SUMS:
         common = 2 * max(operands.input_scales)
         inputs = [scale / common for scale in operands.input_scales]
         factors = np.array([*inputs, common / (2.0 ** ADD_LEFT_SHIFT[1] * operands.output_scale)])

@@ -24,6 +24,7 @@ from workloads.operators import (
     Reshape,
     Resize2d,
     Softmax,
+    Sub,
     Transpose,
 )
 
@@ -113,7 +114,7 @@ class PoolSpec:
 
 @dataclass(frozen=True)
 class ElementwiseSpec:
-    """``kind`` ("add", "mul", "requantize", "clamp") over ``elements``; the second operand repeats every ``period``."""
+    """``kind`` ("add", "sub", "mul", "requantize", "clamp") over ``elements``; the second operand has ``period``."""
 
     kind: str
     elements: int
@@ -213,7 +214,7 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
         case Mean(axes=(1, 2)) if len(x.shape) == 4:
             batch, height, width, channels = _image(x.shape)
             return PoolSpec("average", batch, height, width, channels, 1, 1, (height, width), (1, 1), mean=True)
-        case Add() | Mul():
+        case Add() | Sub() | Mul():
             other = graph[layer.inputs[1]]
             return ElementwiseSpec(layer.op, y.elements, min(x.elements, other.elements))
         case Activation():

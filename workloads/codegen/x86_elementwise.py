@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 GROUPS = 4  # vectors per iteration, so that neighbouring chains overlap
+_BINARY = frozenset({"add", "sub", "mul"})
 _REGIONS = {
     "add": ("factor_a", "factor_b", "fixed"),
+    "sub": ("zero_a", "zero_b", "factor_a", "factor_b"),
     "mul": ("zero_a", "zero_b", "scale", "fixed"),
     "requantize": ("zero_a", "scale"),
     "clamp": ("lowest", "highest"),
@@ -34,7 +36,8 @@ _REGIONS = {
 
 def table_of(spec: ElementwiseSpec, dialect: Dialect) -> Constants:
     """Place the vectors that the kind needs."""
-    names = dict.fromkeys(_REGIONS[spec.kind], dialect.vector_bytes)
+    extra = ("output_scale",) if spec.kind == "sub" else ()
+    names = dict.fromkeys((*_REGIONS[spec.kind], *extra), dialect.vector_bytes)
     return constants(names if spec.kind == "clamp" else {**x86.bound_regions(dialect), **names})
 
 
@@ -43,10 +46,14 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet, dialect: Dialect) -> Pr
 
     Raises
     ------
+    NotImplementedError
+        The kind of operation has no kernel.
     ValueError
         The second operand does not repeat a whole number of times.
     """
-    binary = spec.kind in ("add", "mul")
+    if spec.kind not in _REGIONS:
+        raise NotImplementedError(f"{isa.name}: no kernel is generated for elementwise {spec.kind!r}")
+    binary = spec.kind in _BINARY
     period = spec.period if binary else spec.elements
     if spec.elements % period:
         raise ValueError(f"{spec.kind}: {spec.elements} elements are no multiple of the second operand's {period}")
@@ -98,14 +105,14 @@ def _group(
         first, second = dialect.register(2 * number), dialect.register(2 * number + 1)
         target = Address("output", piece.offset + part, (("repeat", period), ("run", piece.size)))
         body += x86.widen(dialect, first, replace(target, buffer="input"), size, spare[0])
-        if kind in ("add", "mul"):
+        if kind in _BINARY:
             other = Address("input2", piece.offset + part, (("run", piece.size),))
             body += x86.widen(dialect, second, other, size, spare[0])
-        results.append(x86.Result(first, target, size, _prepared(kind, held, first, second)))
+        results.append(x86.Result(first, target, size, _prepared(kind, held, table, first, second)))
     return body + x86.finish(dialect, table, results, spare, offset=kind not in ("add", "mul"))
 
 
-def _prepared(kind: str, held: Mapping[str, str], first: str, second: str) -> Body:
+def _prepared(kind: str, held: Mapping[str, str], table: Constants, first: str, second: str) -> Body:
     """Turn int32 lanes of one or two operands into the float32 result, before bounds and rounding."""
     match kind:
         case "add":
@@ -114,6 +121,15 @@ def _prepared(kind: str, held: Mapping[str, str], first: str, second: str) -> Bo
                 Instruction("vfmadd213ps", first, (first, held["factor_a"], held["fixed"])),
                 Instruction("vcvtdq2ps", second, (second,)),
                 Instruction("vfmadd231ps", first, (second, held["factor_b"])),
+            )
+        case "sub":
+            return (
+                Instruction("vpsubd", first, (first, held["zero_a"])),
+                Instruction("vpsubd", second, (second, held["zero_b"])),
+                *x86.scaled(first, held["factor_a"]),
+                *x86.scaled(second, held["factor_b"]),
+                Instruction("vaddps", first, (first, second)),
+                Instruction("vdivps", first, (first, table.address("output_scale"))),
             )
         case "mul":
             return (
@@ -140,6 +156,9 @@ def pack(spec: ElementwiseSpec, operands: Operands, dialect: Dialect) -> dict[st
         ratios = [real(scale) / real(operands.output_scale) for scale in operands.input_scales]
         centre = ratios[0] * real(zeros[0]) + ratios[1] * real(zeros[1])
         held = (*ratios, output_zero_point - centre)
+    elif spec.kind == "sub":
+        first, second = map(real, operands.input_scales)
+        held = (*zeros, first, -second)
     else:
         scale = real(effective_scales(operands, x86.PROFILE)[0])
         held = (*zeros, scale, output_zero_point)
@@ -147,6 +166,7 @@ def pack(spec: ElementwiseSpec, operands: Operands, dialect: Dialect) -> dict[st
         values = x86.bound_values(dialect, operands.low, operands.high, 0)
     else:
         values = x86.offset_bounds(dialect, operands)
+    values |= {"output_scale": np.full(dialect.lanes, operands.output_scale, real)} if spec.kind == "sub" else {}
     values |= {name: np.full(dialect.lanes, value) for name, value in zip(_REGIONS[spec.kind], held, strict=False)}
     return {"parameters": table_of(spec, dialect).pack(values)}
 
