@@ -68,8 +68,8 @@ class Kernel:
         Of one core with all data near. [cycle]
     bound
         What binds the core.
-    moved
-        Traffic by memory level, nearest first.
+    moved, weights_moved
+        Traffic by memory level, nearest first; the part of it that fetches weights.
     distinct_bytes, scratch_bytes
         Bytes touched at least once; working memory beside the layer's tensors. [B]
     low, high
@@ -86,6 +86,7 @@ class Kernel:
     low: float = 1.0
     high: float = 1.0
     detail: Detail | None = None
+    weights_moved: tuple[Traffic, ...] = ()
 
 
 FREE = Kernel(0.0, "none")
@@ -212,7 +213,8 @@ def _read(text: str) -> Kernel:
         key: tuple(tuple(pair) for pair in value) if isinstance(value, list) else value
         for key, value in kept["detail"].items()
     }
-    return Kernel(**{**kept, "moved": tuple(Traffic(*level) for level in kept["moved"]), "detail": Detail(**detail)})
+    moved = {part: tuple(Traffic(*level) for level in kept[part]) for part in ("moved", "weights_moved")}
+    return Kernel(**{**kept, **moved, "detail": Detail(**detail)})
 
 
 def _cost(program: Program, cycles: CoreCost, device: Device, working: Working | None) -> str:
@@ -223,7 +225,7 @@ def _cost(program: Program, cycles: CoreCost, device: Device, working: Working |
 
     found = traffic(program, device, _alone(program) if working is None else working)
     scratch = sum(buffer.bytes for buffer in program.buffers if _is_scratch(program, buffer.name))
-    moved = [astuple(level) for level in found.levels]
+    moved = {"moved": found.levels, "weights_moved": found.weights}
     executed, space = count(program), program.isa.spaces[0]
     amounts = (executed.instructions, cycles.by_cause, cycles.by_resource)
     detail = Detail(
@@ -236,7 +238,7 @@ def _cost(program: Program, cycles: CoreCost, device: Device, working: Working |
         *(tuple(sorted(each.items())) for each in amounts),
     )
     kernel = Kernel(cycles.cycles, cycles.bound, (), found.distinct_bytes, scratch, detail=detail)
-    return json.dumps({**asdict(kernel), "moved": moved})
+    return json.dumps({**asdict(kernel), **{part: [astuple(level) for level in moved[part]] for part in moved}})
 
 
 def _alone(program: Program) -> Working:

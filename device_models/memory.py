@@ -43,10 +43,17 @@ class Working:
 
 @dataclass(frozen=True)
 class LayerTraffic:
-    """Traffic of one layer by level, nearest first, and the distinct bytes it touches. [B]"""
+    """Traffic of one layer by level, nearest first, and the distinct bytes it touches. [B]
+
+    Parameters
+    ----------
+    weights
+        The part of ``levels`` that fetches weights.
+    """
 
     levels: tuple[Traffic, ...]
     distinct_bytes: int
+    weights: tuple[Traffic, ...] = ()
 
 
 def traffic(program: Program, device: Device, working: Working) -> LayerTraffic:
@@ -61,17 +68,28 @@ def traffic(program: Program, device: Device, working: Working) -> LayerTraffic:
         buffer.name: "weights" if buffer.role in WEIGHT_ROLES else "activations" for buffer in program.buffers
     }
     wanted: Mapping[Kind, int] = {"weights": working.weights_bytes, "activations": working.activations_bytes}
-    levels: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    moved: dict[Kind, defaultdict[str, list[int]]] = {kind: defaultdict(lambda: [0, 0]) for kind in wanted}
     for kind, nbytes in wanted.items():
         for cache, level in hops(device, kind, nbytes):
             if cache is not None and _stays(cache.size.value, kind, nest.whole, working):
                 break
             crossing = fetched(nest, 0.0 if cache is None else cache.size.value)
             for name in (name for name in crossing if kinds[name] == kind):
-                levels[level][0] += crossing[name] * (name in nest.loads)
-                levels[level][1] += crossing[name] * (name in nest.stores)
-    ordered = tuple(Traffic(name, *levels[name]) for name in device.memory if name in levels)
-    return LayerTraffic(ordered, sum(nest.whole.values()))
+                moved[kind][level][0] += crossing[name] * (name in nest.loads)
+                moved[kind][level][1] += crossing[name] * (name in nest.stores)
+    weights = tuple(Traffic(name, *moved["weights"][name]) for name in device.memory if name in moved["weights"])
+    rest = tuple(Traffic(name, *found) for name, found in moved["activations"].items())
+    return LayerTraffic(added((*weights, *rest), device), sum(nest.whole.values()), weights)
+
+
+def added(parts: Sequence[Traffic], device: Device) -> tuple[Traffic, ...]:
+    """Return traffic summed by level, nearest first."""
+    by_level = {name: [each for each in parts if each.level == name] for name in device.memory}
+    return tuple(
+        Traffic(name, sum(each.read_bytes for each in found), sum(each.written_bytes for each in found))
+        for name, found in by_level.items()
+        if found
+    )
 
 
 def _stays(capacity: float, kind: Kind, layer: Mapping[str, int], working: Working) -> bool:

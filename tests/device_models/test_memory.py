@@ -119,6 +119,19 @@ def test_weights_read_once_from_flash_cost_the_measured_line_fill():
     assert seconds == pytest.approx(nbytes / 32 * 9.4 / 280e6, rel=1e-3)
 
 
+def test_weights_are_told_apart_from_what_else_crosses_a_level():
+    """Both live in the memory of a board computer, and both cross it."""
+    isa = load_isa("rv64gc")
+    load = Instruction("ld", "x1", (Address("w", 0, (("i", 64),)),))
+    other = Instruction("ld", "x2", (Address("x", 0, (("i", 64),)),))
+    buffers = (Buffer("w", 1 << 24, role="weights"), Buffer("x", 1 << 24, role="input"))
+    program = Program("p", isa, buffers, (Loop("i", 1 << 18, (load, other)),))
+    found = traffic(program, load_device("jh7110"), Working(1 << 24, 1 << 24))
+    every, weights = ({level.level: level.read_bytes for level in each} for each in (found.levels, found.weights))
+    assert every == {name: 2 * nbytes for name, nbytes in weights.items()}
+    assert weights["dram"] == pytest.approx(1 << 24, rel=1e-4)  # the last access ends within its line
+
+
 def test_a_network_that_fits_a_cache_stays_there():
     server = load_device("epyc-9v45")
     program = reading(Address("b", 0, (("i", 4),)), [("i", 50_000)], 200_000)

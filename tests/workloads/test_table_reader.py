@@ -104,6 +104,15 @@ DEQUANTIZE,1x2,,1x2,,,0,0,FLOAT32"""
     assert graph[graph.outputs[0]].dtype == "float32"
 
 
+def test_a_pool_without_a_kernel_takes_the_least_windows_that_cover_the_image(tmp_path: Path) -> None:
+    """SqueezeNet's pools are 3x3 with stride 2, but tables made from some files do not say so."""
+    graph = table.read(write(tmp_path / "table.csv", "MAX_POOL_2D,1x63x63x4,,1x31x31x4,,,0,0"))
+    pool = graph.layers[0].operator
+    assert (pool.kernel, pool.stride, pool.padding) == ((3, 3), (2, 2), (0, 0, 0, 0))  # type: ignore[union-attr]  # it is the pool
+    with pytest.raises(InputError, match="9 x 9 windows do not fit an image of 5 x 5"):
+        table.read(write(tmp_path / "table.csv", "MAX_POOL_2D,1x5x5x4,,1x9x9x4,,,0,0"))
+
+
 FAULTS = {
     "CONV_2D,1x4x4x3,8x1x1x3,1x4x4x8,1x1,1x1,385,32": "line 2 (CONV_2D): the macs column says 385, the shapes give 384",
     "CONV_2D,1x4x4x3,8x1x1x3,1x4x4x8,1x1,1x1,384,33": "the params column says 33; weights and bias give 32",

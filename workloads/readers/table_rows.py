@@ -312,14 +312,25 @@ def _unary(operator: Softmax | Quantize | Dequantize) -> Callable[[Wiring, Table
 
 
 def _window(row: TableRow) -> tuple[Pair, Pair]:
-    """Return kernel and stride; a pool without them covers the whole image."""
+    """Return kernel and stride; a pool without them takes the least windows that together cover the image."""
     if len(row.input_shape) != 4 or len(row.output_shape) != 4:
         raise ValueError(f"shapes {row.input_shape} and {row.output_shape}, expected four axes")
+    if not row.kernel and not row.weight_shape and not row.stride:
+        return _covering(row.input_shape[1:3], row.output_shape[1:3])
     kernel = row.kernel or row.weight_shape[1:3] or row.input_shape[1:3]
     stride = row.stride or (1, 1)
     if len(kernel) != 2 or len(stride) != 2:
         raise ValueError(f"kernel {kernel} and stride {stride}, expected two extents each")
     return (kernel[0], kernel[1]), (stride[0], stride[1])
+
+
+def _covering(image: Shape, outputs: Shape) -> tuple[Pair, Pair]:
+    """Return kernel and stride of the least windows, without padding, that cover an image."""
+    strides = [max(1, size // count) for size, count in zip(image, outputs, strict=True)]
+    kernel = [size - (count - 1) * step for size, count, step in zip(image, outputs, strides, strict=True)]
+    if min(kernel) < 1:
+        raise ValueError(f"{outputs[0]} x {outputs[1]} windows do not fit an image of {image[0]} x {image[1]}")
+    return (kernel[0], kernel[1]), (strides[0], strides[1])
 
 
 def _padding(row: TableRow, kernel: Pair, stride: Pair) -> Padding:
