@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from importlib.resources import files
 from statistics import mean, median
 
 import pytest
@@ -25,6 +26,18 @@ def test_all_sixteen_loops_are_priced_within_five_percent_on_average():
     assert len(errors) == 16
     assert mean(errors) <= 0.05
     assert median(errors) <= 0.02
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_the_page_shows_what_is_measured_predicted_and_said_by_others(name):
+    text = (files("device_models.cores") / "checks.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+    loop, cycles = LOOPS[name], predicted(name)
+    osaca = "–" if loop.osaca is None else f"{loop.osaca}"  # noqa: RUF001 - the page's own dash
+    bound = cost(loop.program(name, TRIPS), load_core("zen5")).bound
+    error = f"{100 * (cycles / loop.cycles - 1):+.1f} %"
+    shown = [f"{loop.cycles:.3f}", f"{cycles:.2f}", error, bound, f"{loop.mca:g}", osaca]
+    assert row == f"| {name} | {' | '.join(shown)} |"
 
 
 def test_the_tools_are_further_off_and_one_of_them_leaves_four_out():
