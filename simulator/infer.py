@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from workloads.run_programs import Fallback
+
 
 def infer_file(
     model: str,
@@ -41,17 +43,20 @@ def infer_file(
         raise InputError("infer", ["--profile and --programs exclude each other: a device's Programs fix the profile"])
     graph = load(model, sizes=sizes)
     arrays = infer.read_inputs(inputs)
+    fallbacks: tuple[Fallback, ...] = ()
     try:
         if programs is None:
             results = infer.infer(graph, arrays, profile=profile)
             how = f"profile {profile}" if profile else f"{graph.arithmetic} arithmetic"
         else:
             device = load_device(programs)
-            results = infer.infer_programs(graph, arrays, device.core.isa())
+            results, fallbacks = infer.infer_programs(graph, arrays, device.core.isa())
             how = f"Programs generated for {device.name}"
     except InputError as error:
         raise InputError(inputs if error.path == "inputs" else error.path, error.problems) from None
     infer.write_outputs(output, results)
+    for layer in fallbacks:
+        yield f"{layer.layer}: no Program, so the integer kernel of the same arithmetic ran: {layer.reason}"
     for name, array in results.items():
         yield f"{name}: {array.dtype} {'x'.join(map(str, array.shape))}"
     yield f"{output}: {len(results)} array{'s' if len(results) != 1 else ''}, {how}"

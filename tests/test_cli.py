@@ -169,6 +169,47 @@ def test_a_built_in_network_is_quantised_and_runs_as_integers(presage, tmp_path)
     assert next(iter(np.load(tmp_path / "out.npz").values())).dtype == np.int8
 
 
+def test_a_network_is_inferred_whole_as_the_programs_of_a_device(presage, tmp_path):
+    """The bytes are those of the arithmetic that the device's Programs follow, and no layer is left out."""
+    model = tmp_path / "keywords.onnx"
+    assert presage("quantize", "dscnn_kws", model)[0] == 0
+    sounds = np.random.default_rng(4).integers(-128, 128, (2, 49, 10, 1), np.int8)
+    np.savez(tmp_path / "in.npz", spectrogram=sounds)
+    found = {}
+    for options in (
+        ["--programs", "stm32h7a3"], ["--profile", "tflite-double"], ["--programs", "jh7110"],
+        ["--profile", "tflite-single"], ["--programs", "ascend310b1"], ["--profile", "ascend-fixpipe"],
+    ):  # fmt: skip
+        status, out, _ = presage("infer", model, tmp_path / "in.npz", "--output", tmp_path / "out.npz", *options)
+        assert status == 0
+        assert "no Program" not in out
+        (found[options[1]],) = np.load(tmp_path / "out.npz").values()
+    for device, profile in (
+        ("stm32h7a3", "tflite-double"), ("jh7110", "tflite-single"), ("ascend310b1", "ascend-fixpipe")
+    ):  # fmt: skip
+        assert found[device].shape == (2, 12)
+        np.testing.assert_array_equal(found[device], found[profile])
+
+
+def test_a_layer_that_no_program_computes_is_named(presage, tmp_path):
+    from workloads.builder import GraphBuilder
+    from workloads.operators import Softmax
+    from workloads.tensor import Quantization
+    from workloads.writers import onnx
+
+    net = GraphBuilder("odd")
+    tenths = Quantization(np.float32([0.1]), np.int32([0]))
+    x = net.input("x", (1, 4), "int8", tenths)
+    model = tmp_path / "odd.onnx"
+    onnx.write(net.build([net.layer(Softmax(), [x], quantization=tenths)], "onnxruntime"), model)
+    np.savez(tmp_path / "in.npz", x=np.zeros((1, 4), np.int8))
+    status, out, _ = presage(
+        "infer", model, tmp_path / "in.npz", "--output", tmp_path / "out.npz", "--programs", "jh7110"
+    )
+    assert status == 0
+    assert "no Program, so the integer kernel of the same arithmetic ran: softmax gives scale 1/256" in out
+
+
 @pytest.mark.parametrize(
     ("options", "fault"),
     [

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from workloads.graph import Graph
     from workloads.isa import InstructionSet
+    from workloads.run_programs import Fallback
     from workloads.tensor import Array, Tensor
 
 MAX_INPUT_BYTES = 2**32  # all arrays of one .npz, uncompressed
@@ -57,13 +58,22 @@ def infer(graph: Graph, inputs: Mapping[str, Array], *, profile: str | None = No
     return _in_pieces(graph, inputs, repeats, lambda piece: run(prepared, piece))
 
 
-def infer_programs(graph: Graph, inputs: Mapping[str, Array], isa: InstructionSet) -> dict[str, Array]:
-    """Do as ``infer`` with every layer run as the Program generated for an instruction set."""
+def infer_programs(
+    graph: Graph, inputs: Mapping[str, Array], isa: InstructionSet
+) -> tuple[dict[str, Array], tuple[Fallback, ...]]:
+    """Do as ``infer`` with every layer run as the Program generated for an instruction set.
+
+    Returns
+    -------
+    tuple
+        The outputs, and the layers for which there is no Program: the integer kernel of the same profile ran them.
+    """
     from workloads import run_programs
 
     repeats = _repeats(graph, inputs)
-    prepared = run_programs.prepare(graph, isa).plan
-    return _in_pieces(graph, inputs, repeats, lambda piece: run(prepared, piece))
+    prepared = run_programs.prepare(graph, isa)
+    results = _in_pieces(graph, inputs, repeats, lambda piece: run(prepared.plan, piece))
+    return results, prepared.fallbacks
 
 
 def read_inputs(path: str | Path) -> dict[str, Array]:
