@@ -29,6 +29,7 @@ from workloads.operators import (
     Reshape,
     Resize2d,
     Softmax,
+    Sub,
     Transpose,
 )
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 _GENERATED = (
-    Conv2d, DepthwiseConv2d, FullyConnected, Pool2d, Mean, Add, Mul, Activation, Quantize, Pad, Concat, Transpose,
+    Conv2d, DepthwiseConv2d, FullyConnected, Pool2d, Mean, Add, Sub, Mul, Activation, Quantize, Pad, Concat, Transpose,
     Resize2d, Softmax,
 )  # fmt: skip
 
@@ -123,7 +124,7 @@ def _bind(
     if isinstance(spec, CopySpec):
         raise NotImplementedError(f"{layer.op!r} requantises its inputs; it is priced as a straight copy")
     if isinstance(spec, ElementwiseSpec) and len(names) > 1:
-        names, constants = _larger_first(graph, names, constants)
+        names, constants = _larger_first(graph, names, constants, commutes=spec.kind != "sub")
     program = generate(spec, isa)
     if "values" in program.notes:
         raise NotImplementedError(program.notes["values"])
@@ -157,7 +158,9 @@ def _check_int8(graph: Graph, layer: Layer) -> None:
             raise NotImplementedError(f"tensor {name!r} is {graph[name].dtype}; generated kernels take quantised int8")
 
 
-def _larger_first(graph: Graph, names: tuple[str, ...], constants: Operands) -> tuple[tuple[str, ...], Operands]:
+def _larger_first(
+    graph: Graph, names: tuple[str, ...], constants: Operands, *, commutes: bool
+) -> tuple[tuple[str, ...], Operands]:
     """Order the inputs of a sum or product so that the second repeats along the leading axes of the first.
 
     Raises
@@ -167,6 +170,8 @@ def _larger_first(graph: Graph, names: tuple[str, ...], constants: Operands) -> 
     """
     first, second = (graph[name] for name in names)
     if first.elements < second.elements:
+        if not commutes:
+            raise NotImplementedError(f"the first operand {first.shape} repeats, not the second {second.shape}")
         first, second, names = second, first, names[::-1]
         constants = replace(
             constants,
