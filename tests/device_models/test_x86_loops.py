@@ -15,6 +15,7 @@ from device_models.cores import cost, load_core, timeline
 from device_models.cores.drawing import LEGEND
 
 TRIPS = 30  # no mispredict at the end
+NOT_EXPLAINED = "dot_scalar_imul"
 
 
 def predicted(name: str) -> float:
@@ -48,15 +49,13 @@ def test_the_tools_are_further_off_and_one_of_them_leaves_four_out():
     assert len(osaca) == 12
 
 
-@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("name", [name for name in LOOPS if name != NOT_EXPLAINED])
 def test_a_loop_is_within_ten_percent_of_its_measurement(name):
-    if name == "dot_scalar_imul":
-        pytest.skip("measured 4.96 cycles; no bound that is known explains more than the 4 additions in a row")
     assert predicted(name) == pytest.approx(LOOPS[name].cycles, rel=0.1)
 
 
-def test_no_loop_is_faster_than_its_chain_of_additions():
-    assert 4 <= predicted("dot_scalar_imul") <= LOOPS["dot_scalar_imul"].cycles
+def test_the_scalar_loop_takes_at_least_its_four_additions_in_a_row():
+    assert 4 <= predicted(NOT_EXPLAINED) <= LOOPS[NOT_EXPLAINED].cycles
 
 
 @pytest.mark.parametrize(
