@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from workloads.isa import ELEMENT_BYTES
 from workloads.legality_addresses import address_faults, span
-from workloads.legality_vectors import length_faults, type_faults, vector_faults
+from workloads.legality_vectors import Setting, length_faults, type_faults, vector_faults
 from workloads.listing import text
 from workloads.program import Address, Instruction, operand_elements
 
@@ -49,7 +49,7 @@ def faults(program: Program) -> Iterator[str]:
             yield f"buffer {buffer.name!r} has {buffer.copies} copies; at least 1 expected"
     yield from overflows(program, program.isa.parameters)
     yield from length_faults(program.isa)
-    yield from _body(program, program.body, {}, "body")
+    yield from _body(program, program.body, {}, "body", Setting())
 
 
 def overflows(program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
@@ -62,13 +62,16 @@ def overflows(program: Program, sizes: Mapping[str, int]) -> Iterator[str]:
             yield f"space {space!r} has {size} bytes; its buffers take {taken}: {parts}"
 
 
-def _body(program: Program, body: tuple[Statement, ...], trips: Mapping[str, int], place: str) -> Iterator[str]:
+def _body(
+    program: Program, body: tuple[Statement, ...], trips: Mapping[str, int], place: str, setting: Setting
+) -> Iterator[str]:
     """Yield the faults of statements inside loops of the given trip counts."""
     around = f" ({', '.join(f'{name} 0..{count - 1}' for name, count in trips.items())})" if trips else ""
     for number, statement in enumerate(body):
         here = f"{place}[{number}]"
         if isinstance(statement, Instruction):
-            for fault in _instruction(program, statement, trips):
+            types = setting.faults(statement) if "vlen" in program.isa.parameters else ()
+            for fault in (*_instruction(program, statement, trips), *types):
                 yield f"{here}{around} {' '.join(text(statement).split())}: {fault}"
             continue
         if statement.variable in trips:
@@ -76,7 +79,7 @@ def _body(program: Program, body: tuple[Statement, ...], trips: Mapping[str, int
         if statement.trips < 0:
             yield f"{here}: loop {statement.variable!r} has {statement.trips} trips; at least 0 expected"
         if statement.trips > 0:
-            yield from _body(program, statement.body, {**trips, statement.variable: statement.trips}, here)
+            yield from _body(program, statement.body, {**trips, statement.variable: statement.trips}, here, setting)
 
 
 def _instruction(program: Program, instruction: Instruction, trips: Mapping[str, int]) -> Iterator[str]:

@@ -26,6 +26,7 @@ _ELEN, _MOST = 64, 8  # the widest element [bit]; the largest group
 _WIDTHS = {f"e{width}": width for width in (8, 16, 32, 64)}
 _GROUPS = {f"m{size}": Fraction(size) for size in (1, 2, 4, 8)} | {f"mf{size}": Fraction(1, size) for size in (2, 4, 8)}
 _FORM = re.compile(r"v\w+\.(?P<form>[vw][vxi])\.e\d+")
+_SUFFIX = re.compile(r"v.*\.e(\d+)")
 _UNSIGNED = ("shift_left", "shift_right", "narrow")  # whose immediates are 0..31, others' are -16..15
 
 
@@ -46,6 +47,26 @@ class Group:
     def end(self) -> int:
         """The register after the last."""
         return self.first + self.registers
+
+
+@dataclass
+class Setting:
+    """What the last VSETVLI set, as the check goes through a Program in order; None where it did not say."""
+
+    width: int | None = None
+    length: int | None = None
+
+    def faults(self, instruction: Instruction) -> Iterator[str]:
+        """Take over what a VSETVLI sets; yield where another instruction works on something else."""
+        if instruction.op == "vsetvli":
+            self.width = _WIDTHS.get(str(instruction.sources[0])) if instruction.sources else None
+            self.length = instruction.count
+        elif instruction.op.startswith("v"):
+            width = _SUFFIX.fullmatch(instruction.op)
+            if width and self.width not in (None, int(width[1])):
+                yield f"works on {width[1]} bits; VSETVLI set e{self.width}"
+            if self.length is not None and instruction.count != self.length:
+                yield f"works on {instruction.count} lanes; VSETVLI set vl {self.length}"
 
 
 def length_faults(isa: InstructionSet) -> Iterator[str]:

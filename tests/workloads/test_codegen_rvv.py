@@ -244,6 +244,19 @@ def test_every_register_group_is_aligned_and_at_most_eight_registers(vlen):
                 assert first + registers <= 32, (spec, instruction)
 
 
+@pytest.mark.parametrize("vlen", VLENS)
+def test_every_vsetvli_names_the_smallest_group_that_holds_its_lanes(vlen):
+    isa = load_isa("rvv", vlen=vlen)
+    sizes = {f"m{size}": size for size in (1, 2, 4, 8)} | {f"mf{size}": 1 / size for size in (2, 4, 8)}
+    for spec in specifications():
+        settings_ = [one for one, _ in walk(generate(spec, isa).body) if one.op == "vsetvli"]
+        assert settings_
+        for one in settings_:
+            width, group = int(one.sources[0][1:]), sizes[one.sources[1]]
+            assert one.count * width <= group * vlen
+            assert 2 * one.count * width > group * vlen or group * 64 == width
+
+
 def test_vector_instructions_state_their_length():
     isa = load_isa("rvv")
     for spec in specifications():

@@ -227,6 +227,16 @@ def test_a_legal_group_is_aligned_inside_the_file_and_never_overwritten_before_i
             )
 
 
+def test_instructions_work_on_what_the_last_vsetvli_set():
+    body = (
+        I("vsetvli", None, ("e16", "m1"), 16), I("vadd.vv.e16", "v0", ("v8", "v16"), 16),
+        I("vle8.v", "v1", (Address("data"),), 16),
+        Loop("i", 2, (I("vadd.vv.e32", "v0", ("v8", "v16"), 16), I("vsub.vv.e16", "v0", ("v8", "v16"), 15))),
+        I("vsetvli"), I("vadd.vv.e8", "v0", ("v8", "v16"), 3),
+    )  # fmt: skip
+    assert reasons(RVV, *body) == ["works on 32 bits; VSETVLI set e16", "works on 15 lanes; VSETVLI set vl 16"]
+
+
 @pytest.mark.parametrize("vlen", [64, 96, 192, 131072])
 def test_a_vector_length_that_no_core_has_is_refused(vlen):
     program = generate(CopySpec(10, 10), load_isa("rvv", vlen=vlen))

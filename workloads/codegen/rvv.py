@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import rvv_elementwise, rvv_pool, rvv_product, rvv_tiles, rvv_window, softmax_rvv
 from workloads.codegen.geometry import product
+from workloads.codegen.rvv_types import typed
 from workloads.codegen.specs import (
     ConvSpec,
     CopySpec,
@@ -48,6 +49,11 @@ def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Pro
     NotImplementedError
         No kernel is generated for the operator.
     """
+    return typed(_generate(spec, isa, options))
+
+
+def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
+    """Return the Program of a kernel whose VSETVLI do not say yet what they set."""
     match spec:
         case ConvSpec() if _direct(spec):
             return rvv_window.generate_depthwise(spec, isa, options)
