@@ -15,7 +15,7 @@ from device_models.estimate import estimate, fits
 from workloads.builder import GraphBuilder
 from workloads.errors import InputError
 from workloads.models import build
-from workloads.operators import Conv2d, FullyConnected, Reshape, Softmax, Unmodelled
+from workloads.operators import Conv2d, FullyConnected, Logistic, Reshape, Softmax, Unmodelled
 from workloads.readers.load import load
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -147,11 +147,11 @@ def test_an_operator_without_a_cost_stops_the_estimate_or_shows_its_share():
     assert len(found.layers) == 4
 
 
-def test_softmax_rests_on_a_rate_and_the_notes_say_so():
-    found = estimate(network(), "stm32h7a3")
-    softmax = next(layer for layer in found.layers if layer.op == "softmax")
-    assert softmax.cycles == 10 * 100
-    assert any("softmax" in note for note in found.notes)
+def test_an_operator_without_a_kernel_rests_on_a_rate_and_the_notes_say_so():
+    found = estimate(network(extra=Logistic()), "stm32h7a3")
+    (logistic,) = (layer for layer in found.layers if layer.op == "logistic")
+    assert logistic.cycles == 8 * 8 * 16 * 100  # elements of the convolution
+    assert any("logistic" in note for note in found.notes)
 
 
 def test_a_reshape_is_free():
