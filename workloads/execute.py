@@ -21,10 +21,8 @@ from workloads.operators import (
     DepthwiseConv2d,
     Dequantize,
     FullyConnected,
-    Gelu,
-    HardSwish,
+    Function,
     LayerNorm,
-    Logistic,
     Lstm,
     MatMul,
     Maximum,
@@ -36,10 +34,10 @@ from workloads.operators import (
     Quantize,
     Reshape,
     Resize2d,
+    Slice,
     Softmax,
     Sub,
     Svdf,
-    Tanh,
     Transpose,
     TransposedConv2d,
     Unmodelled,
@@ -221,6 +219,8 @@ def _movement(graph: Graph, layer: Layer) -> Callable[[Sequence[Array]], Array] 
             return lambda inputs: movement.transpose(inputs[0], transpose)
         case Pad() as pad:
             return lambda inputs: movement.pad(inputs[0], pad, pad_value(pad, y))
+        case Slice() as part:
+            return lambda inputs: movement.take(inputs[0], part)
         case Resize2d() as resize if is_quantized(y):
             from workloads.kernels.resize import resize2d
 
@@ -267,7 +267,7 @@ def _integer(layer: Layer, constants: Operands, profile: str) -> Callable[[Seque
             return lambda inputs: two(inputs[0], inputs[1], constants, binary, profile)
         case Quantize() | Activation() as unary:
             return lambda inputs: integer.rescale(inputs[0], constants, unary, profile)
-        case Logistic() | Tanh() | HardSwish() | Gelu() as function:
+        case function if isinstance(function, Function):
             return lambda inputs: lut.nonlinear(inputs[0], constants, function, profile)
         case TransposedConv2d() as transposed:
             return lambda inputs: transposed_conv2d(inputs[0], constants, transposed, profile)

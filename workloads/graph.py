@@ -79,8 +79,8 @@ def layer_macs(graph: Graph, layer: Layer) -> int:
     match layer.operator:
         case Conv2d():
             return outputs.elements * math.prod(graph[layer.inputs[1]].shape[1:])
-        case TransposedConv2d():
-            return graph[layer.inputs[0]].elements * math.prod(graph[layer.inputs[1]].shape[:3])
+        case TransposedConv2d(groups=groups):
+            return graph[layer.inputs[0]].elements * math.prod(graph[layer.inputs[1]].shape[:3]) // groups
         case Svdf():
             weights = sum(graph[name].elements for name in layer.inputs[1:3])
             return outputs.shape[0] * weights

@@ -33,7 +33,7 @@ class Conv2d:
 
 @dataclass(frozen=True)
 class TransposedConv2d:
-    """Transposed convolution: x (N,H,W,C), weights (O,KH,KW,C), bias (O,); the full output is cropped to ``size``.
+    """Transposed convolution: x (N,H,W,C), weights (O,KH,KW,C/groups), bias (O,); its output is cropped to ``size``.
 
     Input (y, x) adds its products to the outputs from (y * stride - top, x * stride - left) on, ``crop`` = (top, left).
     """
@@ -42,6 +42,7 @@ class TransposedConv2d:
     stride: Pair = (1, 1)
     crop: Pair = (0, 0)
     activation: Clamp = NO_CLAMP
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,36 @@ class HardSwish:
 
 
 @dataclass(frozen=True)
+class HardSigmoid:
+    """clamp(slope * x + offset, 0, 1)."""
+
+    slope: float = 1 / 6
+    offset: float = 0.5
+
+
+@dataclass(frozen=True)
+class Swish:
+    """x times its logistic function."""
+
+
+@dataclass(frozen=True)
+class Mish:
+    """x * tanh(log(1 + exp(x)))."""
+
+
+@dataclass(frozen=True)
+class LeakyRelu:
+    """x, multiplied by ``slope`` where it is negative."""
+
+    slope: float = 0.01
+
+
+@dataclass(frozen=True)
+class Prelu:
+    """As LeakyRelu with a slope per channel: inputs (x, slopes); slopes (C,)."""
+
+
+@dataclass(frozen=True)
 class Gelu:
     """x * (1 + erf(x / sqrt(2))) / 2, or its approximation by a hyperbolic tangent."""
 
@@ -168,6 +199,23 @@ class LayerNorm:
     """Normalise over the last axis: inputs (x, scale, shift); scale and shift (C,) are real-valued constants."""
 
     epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class RmsNorm:
+    """Divide by the root mean square over the last axis and scale: inputs (x, scale); scale (C,)."""
+
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class LocalResponseNorm:
+    """Divide by (bias + alpha / size * sum of squares over ``size`` channels around)**beta."""
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    bias: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -234,6 +282,20 @@ class Concat:
 
 
 @dataclass(frozen=True)
+class Slice:
+    """The elements from ``begin`` on, ``extent`` of them along ``axis``."""
+
+    axis: int
+    begin: int
+    extent: int
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Rows of a table by number: inputs (indices, table); indices are integers, table (V,C), output (...,C)."""
+
+
+@dataclass(frozen=True)
 class BatchNorm:
     """Inference batch normalisation: inputs (x, scale, shift, mean, variance) over the last axis."""
 
@@ -257,10 +319,14 @@ class Unmodelled:
     original: str
 
 
+# Each output element is the same function of one input element.
+Function = Logistic | Tanh | HardSwish | HardSigmoid | Swish | Mish | LeakyRelu | Gelu
+
 Operator = (
     Conv2d | TransposedConv2d | DepthwiseConv2d | FullyConnected | MatMul | Add | Sub | Mul | Minimum | Maximum
-    | Pool2d | Mean | Activation | Logistic | Tanh | HardSwish | Gelu | Softmax | LayerNorm | Resize2d | Svdf | Lstm
-    | Reshape | Transpose | Pad | Concat | BatchNorm | Quantize | Dequantize | Unmodelled
+    | Pool2d | Mean | Activation | Function | Prelu | Softmax | LayerNorm | RmsNorm | LocalResponseNorm | Resize2d
+    | Svdf | Lstm | Reshape | Transpose | Pad | Concat | Slice | Embedding | BatchNorm | Quantize | Dequantize
+    | Unmodelled
 )  # fmt: skip
 
 _NAMES: dict[type, str] = {
@@ -269,7 +335,8 @@ _NAMES: dict[type, str] = {
     Transpose: "transpose", Pad: "pad", Concat: "concat", BatchNorm: "batch_norm", Quantize: "quantize",
     Dequantize: "dequantize", TransposedConv2d: "transposed_conv2d", Sub: "sub", Minimum: "minimum", Maximum: "maximum",
     Logistic: "logistic", Tanh: "tanh", HardSwish: "hard_swish", Gelu: "gelu", LayerNorm: "layer_norm", Svdf: "svdf",
-    Lstm: "lstm",
+    Lstm: "lstm", HardSigmoid: "hard_sigmoid", Swish: "swish", Mish: "mish", LeakyRelu: "leaky_relu", Prelu: "prelu",
+    RmsNorm: "rms_norm", LocalResponseNorm: "local_response_norm", Slice: "slice", Embedding: "embedding",
 }  # fmt: skip
 
 

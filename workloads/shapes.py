@@ -13,11 +13,11 @@ from workloads.operators import (
     Conv2d,
     DepthwiseConv2d,
     Dequantize,
+    Embedding,
     FullyConnected,
-    Gelu,
-    HardSwish,
+    Function,
     LayerNorm,
-    Logistic,
+    LocalResponseNorm,
     Lstm,
     MatMul,
     Maximum,
@@ -29,12 +29,14 @@ from workloads.operators import (
     Padding,
     Pair,
     Pool2d,
+    Prelu,
     Quantize,
     Resize2d,
+    RmsNorm,
+    Slice,
     Softmax,
     Sub,
     Svdf,
-    Tanh,
     Transpose,
     TransposedConv2d,
     operator_name,
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 
-_SAME_SHAPE = (Activation, Softmax, BatchNorm, Quantize, Dequantize, Logistic, Tanh, HardSwish, Gelu)
+_SAME_SHAPE = Activation | Softmax | BatchNorm | Quantize | Dequantize | LocalResponseNorm | Function
 
 
 def infer(operator: Operator, shapes: Sequence[Shape]) -> Shape:
@@ -85,8 +87,10 @@ def _product(operator: Operator, shapes: Sequence[Shape]) -> Shape | None:
             batch, height, width, channels = _image(shapes[0], operator)
             rows, columns = windows((height, width), kernel, stride, padding, (1, 1))
             return (batch, rows, columns, channels)
-        case LayerNorm():
-            return _normalized(shapes)
+        case LayerNorm() | RmsNorm() | Prelu():
+            return _per_channel(operator, shapes)
+        case Embedding():
+            return (*shapes[0], *shapes[1][1:])
     return None
 
 
@@ -105,6 +109,10 @@ def _rearranged(operator: Operator, shapes: Sequence[Shape]) -> Shape | None:
             return tuple(extent + sum(pair) for extent, pair in zip(shapes[0], amounts, strict=True))
         case Concat(axis=axis):
             return _concat(shapes, axis)
+        case Slice(axis=axis, begin=begin, extent=extent):
+            if not 0 <= axis < len(shapes[0]) or min(begin, extent - 1, shapes[0][axis] - begin - extent) < 0:
+                raise ValueError(f"{extent} elements from {begin} along axis {axis} do not lie in shape {shapes[0]}")
+            return (*shapes[0][:axis], extent, *shapes[0][axis + 1 :])
         case Resize2d(size=size):
             if min(size) < 1:
                 raise ValueError(f"an image of {size} pixels does not exist")
@@ -153,10 +161,10 @@ def _convolution(operator: Conv2d | DepthwiseConv2d, x: Shape, weights: Shape) -
     return (batch, rows, columns, channels_out)
 
 
-def _normalized(shapes: Sequence[Shape]) -> Shape:
-    """Output shape of a layer normalisation."""
+def _per_channel(operator: Operator, shapes: Sequence[Shape]) -> Shape:
+    """Output shape of an operator with a constant or two per channel."""
     if not shapes[0] or any(shape != shapes[0][-1:] for shape in shapes[1:3]):
-        raise ValueError(f"scale and shift {shapes[1:3]} do not fit the last axis of {shapes[0]}")
+        raise ValueError(f"{operator_name(operator)} constants {shapes[1:3]} do not fit the last axis of {shapes[0]}")
     return shapes[0]
 
 
@@ -164,7 +172,7 @@ def _transposed(operator: TransposedConv2d, x: Shape, weights: Shape) -> Shape:
     """Output shape of a transposed convolution."""
     size = operator.size
     batch, _, _, channels = _image(x, operator)
-    if len(weights) != 4 or weights[3] != channels:
+    if len(weights) != 4 or weights[3] * operator.groups != channels or weights[0] % operator.groups:
         raise ValueError(f"transposed_conv2d weights {weights} do not fit an input of shape {x}")
     if min(*size, *operator.stride) < 1 or min(operator.crop) < 0:
         raise ValueError(f"size {size}, stride {operator.stride}, crop {operator.crop}: expected at least 1, 1 and 0")

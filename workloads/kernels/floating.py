@@ -14,10 +14,11 @@ from workloads.operators import (
     Clamp,
     Conv2d,
     DepthwiseConv2d,
+    Embedding,
     FullyConnected,
-    Gelu,
-    HardSwish,
+    Function,
     LayerNorm,
+    LocalResponseNorm,
     Logistic,
     MatMul,
     Maximum,
@@ -25,7 +26,9 @@ from workloads.operators import (
     Minimum,
     Mul,
     Pool2d,
+    Prelu,
     Resize2d,
+    RmsNorm,
     Softmax,
     Sub,
     Tanh,
@@ -62,10 +65,10 @@ def compute(inputs: Sequence[Array], operator: Operator) -> Array:
             return clamp(_biased(transposed_conv2d(inputs[0], inputs[1], operator), inputs), operator.activation)
         case Pool2d():
             return clamp(pool2d(inputs[0], operator), operator.activation)
-        case Logistic() | Tanh() | HardSwish() | Gelu():
+        case function if isinstance(function, Function):
             from workloads.kernels.lut import real_function
 
-            return real_function(inputs[0], operator)
+            return real_function(inputs[0], function)
         case Resize2d():
             return resize2d(inputs[0], operator)
     return _pointwise(inputs, operator)
@@ -90,6 +93,15 @@ def _pointwise(inputs: Sequence[Array], operator: Operator) -> Array:
             return clamp(inputs[0], bounds)
         case Softmax(beta=beta):
             return softmax(inputs[0], beta)
+        case Prelu():
+            return np.where(inputs[0] < 0, inputs[0] * inputs[1], inputs[0])
+        case Embedding():
+            return np.asarray(inputs[1][inputs[0]])
+        case LocalResponseNorm():
+            return local_response_norm(inputs[0], operator)
+        case RmsNorm(epsilon=epsilon):
+            squares = np.square(inputs[0]).mean(axis=-1, keepdims=True)
+            return np.asarray(inputs[0] / np.sqrt(squares + np.float32(epsilon)) * inputs[1], np.float32)
         case LayerNorm(epsilon=epsilon):
             x, scale, shift = inputs
             centered = x - x.mean(axis=-1, keepdims=True)
@@ -122,7 +134,7 @@ def depthwise_conv2d(x: Array, weights: Array, operator: DepthwiseConv2d) -> Arr
 
 def transposed_conv2d(x: Array, weights: Array, operator: TransposedConv2d) -> Array:
     """Transposed convolution without bias: the products of each filter tap are scattered."""
-    (batch, rows, columns, _), (outputs, *size, _) = x.shape, weights.shape
+    (batch, rows, columns, _), (outputs, *size, channels) = x.shape, weights.shape
     stride, (height, width), (top, left) = operator.stride, operator.size, operator.crop
     shape = (
         max((rows - 1) * stride[0] + size[0], top + height),
@@ -132,7 +144,10 @@ def transposed_conv2d(x: Array, weights: Array, operator: TransposedConv2d) -> A
     for ky in range(size[0]):
         for kx in range(size[1]):
             down, right = ky + (rows - 1) * stride[0] + 1, kx + (columns - 1) * stride[1] + 1
-            full[:, ky : down : stride[0], kx : right : stride[1]] += x @ weights[:, ky, kx].T
+            for group in range(operator.groups):
+                made = slice(group * outputs // operator.groups, (group + 1) * outputs // operator.groups)
+                part = x[..., group * channels : (group + 1) * channels] @ weights[made, ky, kx].T
+                full[:, ky : down : stride[0], kx : right : stride[1], made] += part
     return full[:, top : top + height, left : left + width]
 
 
@@ -154,6 +169,15 @@ def resize2d(x: Array, operator: Resize2d) -> Array:
         part = (place - before).reshape((-1, 1, 1) if axis == 0 else (-1, 1)).astype(np.float32)
         result = result.take(before, axis + 1) * (1 - part) + result.take(after, axis + 1) * part
     return np.asarray(result, np.float32)
+
+
+def local_response_norm(x: Array, operator: LocalResponseNorm) -> Array:
+    """Normalise each value by those of the ``size`` channels around it; beyond the first and last there is nothing."""
+    before = (operator.size - 1) // 2
+    edges = [(0, 0)] * (x.ndim - 1) + [(before, operator.size - 1 - before)]
+    squares = np.pad(np.square(x), edges)
+    near = np.lib.stride_tricks.sliding_window_view(squares, operator.size, axis=-1).sum(axis=-1)
+    return np.asarray(x / (operator.bias + operator.alpha / operator.size * near) ** operator.beta, np.float32)
 
 
 def svdf_step(inputs: Sequence[Array], state: Array, operator: Svdf) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from workloads.arithmetic import quantize_multiplier
 from workloads.kernels.conversion import round_half_away
 from workloads.kernels.fixed_point import clip16, divide_by_power, is_fixed_point, sigmoid16, tanh16
-from workloads.operators import Gelu, HardSwish, Logistic, Tanh
+from workloads.operators import Gelu, HardSigmoid, HardSwish, LeakyRelu, Logistic, Mish, Swish, Tanh
 
 if TYPE_CHECKING:
     from workloads.arithmetic import RequantProfile
@@ -55,6 +55,14 @@ def real_function(x: Array, operator: Operator) -> Array:
             result = 0.5 * real * (1 + np.tanh(math.sqrt(2 / math.pi) * (real + 0.044715 * real**3)))
         case Gelu():
             result = 0.5 * real * np.array([math.erfc(-value / math.sqrt(2)) for value in real.flat]).reshape(x.shape)
+        case HardSigmoid(slope=slope, offset=offset):
+            result = np.clip(slope * real + offset, 0, 1)
+        case Swish():
+            result = real / (1 + np.exp(-real.clip(-700, 700)))
+        case Mish():
+            result = real * np.tanh(np.logaddexp(0, real))
+        case LeakyRelu(slope=slope):
+            result = np.where(real < 0, slope * real, real)
         case _:
             raise ValueError(f"{operator!r} is not a function of one value")
     return np.asarray(result, np.float32)

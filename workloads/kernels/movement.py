@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from workloads.operators import Concat, Pad, Padding, Transpose
+    from workloads.operators import Concat, Pad, Padding, Slice, Transpose
     from workloads.tensor import Array
 
 
@@ -29,6 +29,11 @@ def pad(x: Array, operator: Pad, value: float) -> Array:
 def concat(inputs: Sequence[Array], operator: Concat) -> Array:
     """Concatenate along the operator's axis."""
     return np.concatenate(list(inputs), axis=operator.axis)
+
+
+def take(x: Array, operator: Slice) -> Array:
+    """Cut a range out of one axis, into contiguous memory."""
+    return np.ascontiguousarray(x.take(range(operator.begin, operator.begin + operator.extent), operator.axis))
 
 
 def transpose(x: Array, operator: Transpose) -> Array:

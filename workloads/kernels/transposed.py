@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def transposed_conv2d(x: Array, operands: Operands, operator: TransposedConv2d, profile: str | RequantProfile) -> Array:
-    """Transposed convolution; x (N,H,W,C), weights (O,KH,KW,C)."""
+    """Transposed convolution; x (N,H,W,C), weights (O,KH,KW,C/groups)."""
     sums = transposed_conv2d_sums(x, operands, operator, wide=is_wide(operands, profile))
     return integer.finish(sums, operands, profile)
 
@@ -34,7 +34,7 @@ def transposed_conv2d_sums(x: Array, operands: Operands, operator: TransposedCon
     before = (kernel[0] - 1, kernel[1] - 1)
     turned = replace(operands, weights=np.ascontiguousarray(operands.weights[:, ::-1, ::-1]))
     sums = wide_conv2d_sums if wide else integer.conv2d_sums
-    return _window(sums(stretched, turned, Conv2d(padding=(*before, *before))), operator)
+    return _window(sums(stretched, turned, Conv2d(padding=(*before, *before), groups=operator.groups)), operator)
 
 
 def stretch(x: Array, stride: tuple[int, int], value: int) -> Array:
