@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import tomllib
 from importlib.resources import files
+from itertools import pairwise
 
 import pytest
 
 from device_models.cores import core_names, load_core
 from device_models.device import device_names, load_device
+from device_models.energy import busy_power
 from device_models.figures import figures
 
 REAL = tuple(name for name in device_names() if name not in ("null", "unit"))
@@ -115,5 +117,22 @@ def test_memory_bandwidth_is_that_of_the_outermost_level():
 
 
 def test_aliases_belong_to_one_device():
-    seen = [alias for name in device_names() for alias in load_device(name).aliases]
+    seen = [alias for name in device_names() for alias in (name, *load_device(name).aliases)]
     assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_nothing_moves_faster_than_the_peak_and_caches_grow_outwards(name):
+    device = load_device(name)
+    assert device.peak_macs_per_s > 0
+    caches = [level.size.value for level in device.memory.values() if not level.holds]
+    assert caches == sorted(caches)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_every_operating_point_is_cheaper_per_cycle_than_the_next(name):
+    """At the fastest clock of each point; a tenth is left for idle power, spread over fewer cycles of slow clocks."""
+    device = load_device(name)
+    clocks = [point.frequency.value for point in device.operating_points]
+    per_cycle = [busy_power(device, 1, clock) / clock for clock in clocks]
+    assert all(slower <= faster * 1.1 for slower, faster in pairwise(per_cycle))

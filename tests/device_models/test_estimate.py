@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_models.device import device_names, load_device
+from device_models.energy import idle_power
 from device_models.estimate import estimate, fits
 from workloads.builder import GraphBuilder
 from workloads.errors import InputError
@@ -200,8 +201,19 @@ def test_time_on_the_unit_device_is_inverse_to_its_clock(factor):
     assert found.latency_s == pytest.approx(found.macs / (1e6 * factor))
 
 
-def test_every_real_device_is_in_the_catalogue():
-    assert set(REAL) == set(device_names()) - {"null", "unit"}
+@pytest.mark.parametrize("device", [name for name in device_names() if name not in (*REAL, "null", "unit")])
+def test_every_further_device_of_the_catalogue_has_an_estimate(device):
+    found, chip = estimate(build("resnet8"), device), load_device(device)
+    assert found.coverage == 1.0
+    assert found.threads == chip.default_threads
+    assert 0 < found.latency_low_s <= found.latency_s <= found.latency_high_s
+    assert 0 < found.energy_low_j <= found.energy_j <= found.energy_high_j
+    assert found.energy_j >= idle_power(chip, found.frequency_hz) * found.latency_s * (1 - 1e-12)
+    assert found.macs / found.latency_s <= chip.peak_macs_per_s
+
+
+def test_the_devices_that_are_tested_in_full_are_in_the_catalogue():
+    assert set(REAL) <= set(device_names())
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the folder of shared models is not beside the repository")
