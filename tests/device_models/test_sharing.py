@@ -15,20 +15,21 @@ PORTS = {  # S shuffle, M integer product, F float product, A integer sum
     "F": ("fp0", "fp1"),
     "A": ("fp0", "fp1", "fp2", "fp3"),
 }
-# Cycles per iteration on a Zen 3 (EPYC, family 25 model 1) virtual machine; in a group each result feeds the next.
+# Cycles per iteration on a Zen 3 (EPYC, family 25 model 1) virtual machine; in a group each result feeds the next
+# (two shuffles both feed a product); the least of 6,000 runs, three times the same.
 MIXES = {
-    "SSMA SSMA": 2.389,
-    "SSM SSM SSM SSM": 3.994,
-    "SSF SSF SSF SSF": 4.404,
-    "SSFA SSFA": 2.75,
-    "MMA MMA": 2.113,
-    "MASAS": 1.31,
-    "MAAS": 1.09,
-    "SA SA": 1.21,
-    "SAA SAA": 1.745,
-    "SSA SSA": 2.015,
-    "SSAA SSAA": 2.454,
-    "SMA SMA": 1.66,
+    "SSMA SSMA": 2.375,
+    "SSM SSM SSM SSM": 4.001,
+    "SSF SSF SSF SSF": 4.230,
+    "SSFA SSFA": 2.733,
+    "MMA MMA": 2.082,
+    "MASAS": 1.301,
+    "MAAS": 1.041,
+    "SA SA": 1.203,
+    "SAA SAA": 1.724,
+    "SSA SSA": 2.017,
+    "SSAA SSAA": 2.440,
+    "SMA SMA": 1.529,
 }
 
 
@@ -43,15 +44,15 @@ def predicted(mix: str, exponent: float | None) -> float:
 
 @pytest.mark.parametrize("core", ["zen3", "zen4", "zen5"])
 def test_the_exponent_of_the_cores_fits_the_measured_mixes(core):
-    assert error(load_core(core).timing.port_sharing.value) == pytest.approx(0.040, abs=0.0005)
+    assert error(load_core(core).timing.port_sharing.value) == pytest.approx(0.043, abs=0.0005)
 
 
 def test_the_plain_maximum_is_further_off_and_so_are_exponents_outside_the_range():
-    assert error(None) == pytest.approx(0.109, abs=0.0005)
+    assert error(None) == pytest.approx(0.092, abs=0.0005)
     found = load_core("zen3").timing.port_sharing
-    assert error(found.lowest) < 0.07
-    assert error(found.highest) < 0.07
-    assert error(found.lowest - 1) > 0.07
+    assert error(found.lowest) < 0.055
+    assert error(found.highest) < 0.055
+    assert error(found.lowest - 0.5) > 0.055
 
 
 def test_kinds_of_work_on_ports_of_their_own_lose_nothing():
