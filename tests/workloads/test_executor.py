@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workloads.codegen import generate
 from workloads.codegen.specs import ConvSpec
-from workloads.executor import codes, encode, execute
+from workloads.executor import codes, encode, execute, rows
 from workloads.executor.forms import FORMS
 from workloads.isa import ELEMENT_BYTES, InstructionSet, Meaning, RegisterClass, load_isa
 from workloads.program import Address, Buffer, Instruction, Loop, Program, count
@@ -319,7 +319,7 @@ def test_a_form_with_fixed_types_equals_the_lanes_of_any_type(form, monkeypatch)
         sources.append(values)
     bytes_out = lanes * ELEMENT_BYTES[form.held]
     found = run(meaning, *sources, out=bytes_out)
-    monkeypatch.setattr(encode, "OPCODE_OF", {})
+    monkeypatch.setattr(rows, "OPCODE_OF", {})
     assert found.tobytes() == run(meaning, *sources, out=bytes_out).tobytes()
 
 

@@ -27,6 +27,8 @@ reduce_add,               d[0] = sum of a[i], + b[0] where b is given, or the la
 reduce_maximum            in float64
 exponential               d[i] = e ** a[i]
 gather                    d[i] = element b[i] of the table that begins at memory address a
+lookup                    d[i] = element b[i] mod ``group`` of the block of ``group`` elements of a that i lies in; 0
+                          where b[i] is negative
 horizontal_add            in each block of ``group`` lanes: sums of neighbouring pairs of a, then of b (VPHADDD: 4)
 permute                   d[i] = lane ``indices[i]`` of a then b (``Meaning.lanes`` each); ``shape`` may give them
 control                   nothing: loop counters, compares, branches; counted and timed only
@@ -41,7 +43,7 @@ requantize_block          shape (rows, columns[, pitches of a and d in bytes]): 
 ========================= ========================================================================================
 
 Float lanes are computed in float64 and rounded once to ``result`` (multiply_add too). Memory may be unaligned, except
-for floats. The host is little-endian, as the modelled targets are.
+for floats; operands in memory coincide or do not overlap. The host is little-endian, as the modelled targets are.
 """
 
 from __future__ import annotations

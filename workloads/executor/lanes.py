@@ -208,6 +208,9 @@ def horizontal(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
         elif opcode == k.PERMUTE:  # c holds the index table
             source, own = memory.read_s64(c + 8 * lane), column(row, k.X1)
             value = get(type_a, a + source * step_a) if source < own else get(type_a, b + (source - own) * step_a)
+        elif opcode == k.LOOKUP:
+            index = get(type_b, b + lane * step_b)
+            value = get(type_a, a + (lane // group * group + index % group) * step_a) if index >= 0 else np.int64(0)
         else:  # k.HORIZONTAL_ADD: pairs of a, then pairs of b, inside each block of ``group`` lanes
             block, place, half = lane // group, lane % group, group // 2
             pair = (a if place < half else b) + (block * group + 2 * (place % half)) * step_a
