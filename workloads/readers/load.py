@@ -49,8 +49,7 @@ def load(text: str | Path, *, sizes: Mapping[str, int] | None = None) -> Graph:
         case ".param":
             from workloads.readers import ncnn
 
-            _refuse_sizes(path, sizes)
-            return ncnn.read(path)
+            return ncnn.read(path, sizes)
     return _built_in(name, sizes)
 
 

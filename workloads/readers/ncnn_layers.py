@@ -1,196 +1,161 @@
-"""The layers of ncnn network descriptions, by their numbered parameters."""
+"""The layers of ncnn network descriptions that compute, by their numbered parameters."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from workloads.attention import attention
 from workloads.operators import (
-    NO_CLAMP,
     Activation,
     Add,
+    BatchNorm,
     Clamp,
-    Concat,
     Conv2d,
     DepthwiseConv2d,
     FullyConnected,
+    Gelu,
+    HardSigmoid,
+    HardSwish,
+    LayerNorm,
+    LeakyRelu,
+    LocalResponseNorm,
+    Logistic,
+    MatMul,
+    Maximum,
     Mean,
+    Minimum,
+    Mish,
     Mul,
+    Operator,
     Padding,
     Pair,
     Pool2d,
-    Reshape,
+    Prelu,
+    RmsNorm,
     Softmax,
+    Sub,
+    Swish,
+    Tanh,
+    Transpose,
+    TransposedConv2d,
     Unmodelled,
 )
-from workloads.readers import limits
+from workloads.readers.ncnn_network import Network, ParamLayer, clamp
 from workloads.shapes import infer, same_padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workloads.builder import GraphBuilder
-    from workloads.operators import Operator
     from workloads.shapes import Shape
 
+    Translation = Callable[[Network, ParamLayer], None]
+
 RELU = Clamp(low=0.0)
-CURVES = {2: "LeakyReLU", 4: "Sigmoid", 5: "Mish", 6: "HardSwish"}  # fused activations that are not clamps
 SAME_UPPER, SAME_LOWER = -233, -234
-
-
-@dataclass(frozen=True)
-class ParamLayer:
-    """One line: operator, name, blobs, and parameters by number; arrays have numbers from -23300 down."""
-
-    op: str
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    parameters: dict[int, str]
-
-    @classmethod
-    def parse(cls, line: str) -> ParamLayer:
-        """Split a line."""
-        words = line.split()
-        try:
-            inputs, outputs = int(words[2]), int(words[3])
-            blobs, pairs = words[4 : 4 + inputs + outputs], words[4 + inputs + outputs :]
-            parameters = {int(key): value for key, _, value in (pair.partition("=") for pair in pairs)}
-        except (IndexError, ValueError):
-            raise ValueError("expected: operator name inputs outputs blobs... number=value...") from None
-        named = [blob for blob in blobs if "=" not in blob]
-        if min(inputs, outputs) < 0 or len(named) != inputs + outputs:
-            raise ValueError(f"{words[0]} names {len(named)} blobs, expected {inputs} + {outputs}")
-        return cls(words[0], words[1], tuple(blobs[:inputs]), tuple(blobs[inputs:]), parameters)
-
-    def integer(self, number: int, default: int = 0) -> int:
-        """Return an integer parameter."""
-        text = self.parameters.get(number, str(default))
-        try:
-            value = int(text)
-        except ValueError:
-            raise ValueError(f"{self.op} {self.name!r}: parameter {number} is {text!r}, expected an integer") from None
-        if abs(value) > limits.MAX_TENSOR_ELEMENTS:
-            raise ValueError(f"{self.op} {self.name!r}: parameter {number} is {value}, too large")
-        return value
-
-    def pair(self, vertical: int, horizontal: int, default: int) -> Pair:
-        """Return (vertical, horizontal) of which the vertical one defaults to the horizontal one."""
-        across = self.integer(horizontal, default)
-        return self.integer(vertical, across), across
-
-
-@dataclass
-class Network:
-    """A graph under construction: the tensor behind each blob."""
-
-    builder: GraphBuilder
-    blobs: dict[str, str] = field(default_factory=dict)
-    read: set[str] = field(default_factory=set)
-    int8: bool = False
-
-    def source(self, layer: ParamLayer, index: int = 0) -> str:
-        """Return an input."""
-        if index >= len(layer.inputs):
-            raise ValueError(f"{layer.op} {layer.name!r} has {len(layer.inputs)} inputs, expected more")
-        name = self.blobs[layer.inputs[index]]
-        self.read.add(name)
-        return name
-
-    def shape(self, name: str) -> Shape:
-        """Return the shape of a tensor."""
-        return self.builder.tensors[name].shape
-
-    def add(self, operator: Operator, inputs: list[str], layer: ParamLayer, shape: Shape | None = None) -> str:
-        """Add a layer that makes the first output blob."""
-        shape = infer(operator, [self.shape(each) for each in inputs]) if shape is None else shape
-        limits.check_shape(f"{layer.op} {layer.name!r}", shape)
-        name = self.builder.layer(operator, inputs, output=layer.outputs[0], shape=shape)
-        self.blobs[layer.outputs[0]] = name
-        return name
-
-    def product(self, operator: Operator, inputs: list[str], layer: ParamLayer) -> None:
-        """Add a layer with weights, followed by its fused activation where that is not a clamp."""
-        name = self.add(operator, inputs, layer)
-        curve = CURVES.get(layer.integer(9))
-        if curve is not None:
-            after = self.builder.layer(Unmodelled(curve), [name], output=f"{name}/activated", shape=self.shape(name))
-            self.blobs[layer.outputs[0]] = after
-
-    def constant(self, layer: ParamLayer, kind: str, shape: Shape) -> str:
-        """Add a constant known by its shape."""
-        limits.check_shape(f"{layer.op} {layer.name!r} {kind}", shape)
-        return self.builder.constant(f"{layer.name}/{kind}", shape)
-
-    def unread(self) -> list[str]:
-        """Return the tensors that no layer reads: the network's outputs."""
-        made = {name for layer in self.builder.layers for name in layer.outputs}
-        read = {name for layer in self.builder.layers for name in layer.inputs}
-        return [name for name in self.builder.tensors if name in made - read]
-
-    @staticmethod
-    def unmodelled(network: Network, layer: ParamLayer) -> None:
-        """Add an operator that cannot be costed, with its input's shape."""
-        inputs = [network.source(layer, index) for index in range(len(layer.inputs))]
-        network.add(Unmodelled(layer.op), inputs, layer, network.shape(inputs[0]))
-
-
-def _input(network: Network, layer: ParamLayer) -> None:
-    """Input: width, height, channels."""
-    width, height, channels = (layer.integer(number) for number in range(3))
-    shape = (1, height, width, channels) if channels else (1, width * max(height, 1))
-    limits.check_shape(f"{layer.op} {layer.name!r}", shape)
-    network.blobs[layer.outputs[0]] = network.builder.input(layer.outputs[0], shape)
-
-
-def _split(network: Network, layer: ParamLayer) -> None:
-    """Split: more names for one value."""
-    for output in layer.outputs:
-        network.blobs[output] = network.source(layer)
 
 
 def _convolution(network: Network, layer: ParamLayer) -> None:
     """Convolution and ConvolutionDepthWise (grouped)."""
-    x = network.source(layer)
+    x = network.image(layer)
     shape = network.shape(x)
-    if len(shape) != 4:
-        raise ValueError(f"{layer.op} {layer.name!r} has an input of shape {shape}, expected an image")
-    channels, kernel, dilation = layer.integer(0), layer.pair(11, 1, 0), layer.pair(12, 2, 1)
-    stride, groups = layer.pair(13, 3, 1), layer.integer(7, 1)
-    if min(channels, *kernel, *dilation, *stride, groups) < 1 or shape[3] % groups or channels % groups:
-        raise ValueError(f"{layer.op} {layer.name!r}: {channels} channels in {groups} groups over {shape} do not fit")
+    channels, kernel, stride, dilation, groups = _window(layer, shape)
     padding = _padding(layer, shape, kernel, stride, dilation)
     weights: Shape = (channels, *kernel, shape[3] // groups)
-    operator: Operator = Conv2d(stride, padding, dilation, groups, _activation(layer))
+    operator: Operator = Conv2d(stride, padding, dilation, groups, clamp(layer))
     if groups == shape[3] and groups > 1:
         weights = (1, *kernel, channels)
-        operator = DepthwiseConv2d(stride, padding, dilation, channels // groups, _activation(layer))
+        operator = DepthwiseConv2d(stride, padding, dilation, channels // groups, clamp(layer))
     _check_weights(layer, weights, 6)
     network.int8 |= layer.integer(8) > 0
     bias = [network.constant(layer, "bias", (channels,))] if layer.integer(5) else []
     network.product(operator, [x, network.constant(layer, "weights", weights), *bias], layer)
 
 
+def _deconvolution(network: Network, layer: ParamLayer) -> None:
+    """Deconvolution and DeconvolutionDepthWise: what the padding says is cut off."""
+    x = network.image(layer)
+    shape = network.shape(x)
+    channels, kernel, stride, dilation, groups = _window(layer, shape)
+    if dilation != (1, 1) or min(layer.integer(number) for number in (4, 14, 15, 16, 18, 19)) < 0:
+        network.unmodelled(network, layer)
+        return
+    top, left, bottom, right = _padding(layer, shape, kernel, stride, dilation)
+    more = layer.pair(19, 18, 0)
+    ends = (more[0] - top - bottom, more[1] - left - right)
+    size = [(shape[axis + 1] - 1) * stride[axis] + kernel[axis] + ends[axis] for axis in range(2)]
+    operator = TransposedConv2d((size[0], size[1]), stride, (top, left), clamp(layer), groups)
+    bias = [network.constant(layer, "bias", (channels,))] if layer.integer(5) else []
+    weights = network.constant(layer, "weights", (channels, *kernel, shape[3] // groups))
+    network.product(operator, [x, weights, *bias], layer)
+
+
 def _inner_product(network: Network, layer: ParamLayer) -> None:
-    """InnerProduct: flattens its input."""
+    """InnerProduct: rows of the right width stay rows, all else is flattened."""
     x, units = network.source(layer), layer.integer(0)
-    depth = math.prod(network.shape(x)[1:])
-    if len(network.shape(x)) != 2:
-        flat = network.builder.layer(Reshape(), [x], shape=(network.shape(x)[0], depth), output=f"{layer.name}/flat")
-        x = flat
+    shape = network.shape(x)
+    depth = math.prod(shape[1:])
+    if len(shape) == 3 and layer.integer(2) == units * shape[2]:
+        depth = shape[2]
+    else:
+        x = network.reshaped(x, (shape[0], depth))
     _check_weights(layer, (units, depth), 2)
     network.int8 |= layer.integer(8) > 0
     bias = [network.constant(layer, "bias", (units,))] if layer.integer(1) else []
     weights = network.constant(layer, "weights", (units, depth))
-    network.product(FullyConnected(_activation(layer)), [x, weights, *bias], layer)
+    network.product(FullyConnected(clamp(layer)), [x, weights, *bias], layer)
+
+
+def _gemm(network: Network, layer: ParamLayer) -> None:
+    """Gemm: rows times constant weights, or two activations."""
+    flags = [layer.integer(number) for number in (2, 3, 4, 5, 6, 14)]
+    if flags in ([0, 1, 0, 1, 1, 0], [0, 1, 0, 1, 0, 0]):
+        units, depth = layer.integer(8), layer.integer(9)
+        bias = [network.constant(layer, "bias", (units,))] if layer.integer(6) else []
+        weights = network.constant(layer, "weights", (units, depth))
+        network.add(FullyConnected(), [network.source(layer), weights, *bias], layer)
+    elif not any(flags[2:]) and not flags[0]:
+        _matmul(network, layer, flags[1])
+    else:
+        network.unmodelled(network, layer)
+
+
+def _matmul(network: Network, layer: ParamLayer, transposed: int | None = None) -> None:
+    """MatMul: the product of two activations, the second perhaps transposed."""
+    a, b = network.source(layer), network.source(layer, 1)
+    if layer.integer(0) if transposed is None else transposed:
+        b = network.inner(Transpose((0, 2, 1)), [b], layer)
+    network.add(MatMul(), [a, b], layer)
+
+
+def _attention(network: Network, layer: ParamLayer) -> None:
+    """MultiHeadAttention: projections of query, key and value, attention, projection."""
+    width, heads = layer.integer(0), layer.integer(1, 1)
+    inputs = (network.sources(layer) * 3)[:3] if len(layer.inputs) < 3 else network.sources(layer)[:3]
+    if len(layer.inputs) not in {1, 3} or any(layer.integer(number) for number in (5, 7)):
+        network.unmodelled(network, layer)
+        return
+    if heads < 1 or width < 1 or width % heads or any(len(network.shape(each)) != 3 for each in inputs):
+        shapes = [network.shape(each) for each in inputs]
+        raise ValueError(f"MultiHeadAttention {layer.name!r}: {heads} heads of width {width} over {shapes} do not fit")
+
+    def projected(x: str, kind: str, units: int) -> list[str]:
+        weights = network.constant(layer, f"{kind}/weights", (units, network.shape(x)[2]))
+        return [x, weights, network.constant(layer, f"{kind}/bias", (units,))]
+
+    sides = [
+        network.inner(FullyConnected(), projected(x, kind, width), layer)
+        for x, kind in zip(inputs, ("query", "key", "value"), strict=True)
+    ]
+    mixed = attention(network.builder, sides[0], sides[1], sides[2], heads)
+    network.add(FullyConnected(), projected(mixed, "output", network.shape(inputs[0])[2]), layer)
 
 
 def _pooling(network: Network, layer: ParamLayer) -> None:
     """Pooling: maximum or average, windows or global; pad mode 0 covers the last row and column."""
-    x = network.source(layer)
+    x = network.image(layer)
     shape = network.shape(x)
-    if layer.integer(0) not in {0, 1} or len(shape) != 4:
+    if layer.integer(0) not in {0, 1} or layer.integer(7):
         raise ValueError(f"Pooling {layer.name!r}: type {layer.integer(0)} over shape {shape} is not known")
     kind = ("max", "average")[layer.integer(0)]
     if layer.integer(4):
@@ -214,76 +179,82 @@ def _pooling(network: Network, layer: ParamLayer) -> None:
     network.add(Pool2d(kind, kernel, stride, padding, count_padding=bool(layer.integer(6))), [x], layer)
 
 
-def _binary(operators: dict[int, Operator], default: int) -> Callable[[Network, ParamLayer], None]:
+def _binary(operators: dict[int, Operator]) -> Translation:
     """Return the translation of Eltwise or BinaryOp, whose parameter 0 chooses the operator."""
 
     def add(network: Network, layer: ParamLayer) -> None:
-        operator = operators.get(layer.integer(0, default))
-        inputs = [network.source(layer, index) for index in range(len(layer.inputs))]
+        operator = operators.get(layer.integer(0))
+        inputs = network.sources(layer)
         scalar = layer.op == "BinaryOp" and layer.integer(1)
-        if operator is None or len(inputs) + bool(scalar) != 2:
-            network.unmodelled(network, layer)
-            return
         if scalar:
             inputs.append(network.constant(layer, "scalar", (1,)))
-        network.add(operator, inputs, layer)
+        if operator is None or len(inputs) < 2 or (len(inputs) > 2 and layer.op == "BinaryOp"):
+            network.unmodelled(network, layer)
+            return
+        for other in inputs[1:-1]:
+            inputs[0] = network.inner(operator, [inputs[0], other], layer)
+        network.add(operator, [inputs[0], inputs[-1]], layer)
 
     return add
 
 
-def _unary(operator: Operator) -> Callable[[Network, ParamLayer], None]:
-    """Return the translation of an operator of one input without parameters."""
+def _unary(make: Callable[[ParamLayer], Operator]) -> Translation:
+    """Return the translation of an operator of one input, made from the layer's parameters."""
 
     def add(network: Network, layer: ParamLayer) -> None:
-        network.add(operator, [network.source(layer)], layer)
+        network.add(make(layer), [network.source(layer)], layer)
 
     return add
 
 
-def _concat(network: Network, layer: ParamLayer) -> None:
-    """Concat: axis 0 is the channel axis of an image."""
-    inputs = [network.source(layer, index) for index in range(len(layer.inputs))]
-    axis, rank = layer.integer(0), len(network.shape(inputs[0]))
-    place = {0: 3, 1: 1, 2: 2}.get(axis % 3, 3) if rank == 4 else axis % rank + (rank == 2)
-    network.add(Concat(min(place, rank - 1)), inputs, layer)
+def _per_channel(make: Callable[[ParamLayer], Operator], names: tuple[str, ...]) -> Translation:
+    """Return the translation of an operator with constants per channel; over an image they are per plane."""
+
+    def add(network: Network, layer: ParamLayer) -> None:
+        x = network.source(layer)
+        channels = network.shape(x)[-1]
+        if layer.integer(0, channels) not in {1, channels}:
+            raise ValueError(f"{layer.op} {layer.name!r}: {layer.integer(0)} constants over {network.shape(x)}")
+        constants = [network.constant(layer, name, (channels,)) for name in names]
+        network.add(make(layer), [x, *constants], layer)
+
+    return add
 
 
-def _flatten(network: Network, layer: ParamLayer) -> None:
-    """Flatten and Reshape to one axis."""
+def _softmax(network: Network, layer: ParamLayer) -> None:
+    """Softmax over an axis, which is moved to be the last one and back."""
     x = network.source(layer)
-    if layer.op == "Reshape" and (
-        layer.integer(0, -233) not in {-1, math.prod(network.shape(x))} or 1 in layer.parameters
-    ):
-        network.unmodelled(network, layer)
+    axis, rank = network.axis(layer, x, layer.integer(0)), len(network.shape(x))
+    if axis == rank - 1:
+        network.add(Softmax(), [x], layer)
         return
-    network.add(Reshape(), [x], layer, (network.shape(x)[0], math.prod(network.shape(x)[1:])))
+    order = tuple(sorted(range(rank), key=lambda place: (place == axis, place)))
+    moved = network.inner(Transpose(order), [x], layer)
+    back = tuple(order.index(place) for place in range(rank))
+    network.add(Transpose(back), [network.inner(Softmax(), [moved], layer)], layer)
 
 
-def _clip(network: Network, layer: ParamLayer) -> None:
-    """Clip between parameters 0 and 1."""
-    try:
-        low, high = float(layer.parameters.get(0, "-inf")), float(layer.parameters.get(1, "inf"))
-    except ValueError:
-        raise ValueError(f"Clip {layer.name!r}: bounds are not numbers") from None
-    network.add(Activation(Clamp(low, high)), [network.source(layer)], layer)
+def _reduction(network: Network, layer: ParamLayer) -> None:
+    """Reduction: means are modelled."""
+    x = network.source(layer)
+    every = range(len(network.extents(x))) if layer.integer(1, 1) else layer.integers(3)
+    axes = tuple(sorted(network.axis(layer, x, axis) for axis in every))
+    if not layer.integer(4) and len(axes) == 1 and axes[0] in {1, 2} and len(network.shape(x)) == 4:
+        raise ValueError(f"Reduction {layer.name!r}: rows alone or columns alone cannot be left out of an image")
+    mean = Mean(axes, keep_dims=bool(layer.integer(4)))
+    operator = mean if layer.integer(0) == 3 else Unmodelled(layer.op)
+    name = network.add(operator, [x], layer, infer(mean, [network.shape(x)]))
+    if len(network.shape(name)) == 1:
+        network.blobs[layer.outputs[0]] = network.reshaped(name, (1, 1))
 
 
-def _activation(layer: ParamLayer) -> Clamp:
-    """Return the fused activation of a product."""
-    kind = layer.integer(9)
-    if kind == 0:
-        return NO_CLAMP
-    if kind == 1:
-        return RELU
-    values = layer.parameters.get(-23310, "").split(",")[1:]
-    if kind == 3 and len(values) == 2:
-        try:
-            return Clamp(float(values[0]), float(values[1]))
-        except ValueError:
-            raise ValueError(f"{layer.op} {layer.name!r}: clip bounds {values} are not numbers") from None
-    if kind in CURVES:
-        return NO_CLAMP
-    raise ValueError(f"{layer.op} {layer.name!r}: fused activation {kind} is not known")
+def _window(layer: ParamLayer, shape: Shape) -> tuple[int, Pair, Pair, Pair, int]:
+    """Return channels, kernel, stride, dilation and groups of a convolution."""
+    channels, kernel, dilation = layer.integer(0), layer.pair(11, 1, 0), layer.pair(12, 2, 1)
+    stride, groups = layer.pair(13, 3, 1), layer.integer(7, 1)
+    if min(channels, *kernel, *dilation, *stride, groups) < 1 or shape[3] % groups or channels % groups:
+        raise ValueError(f"{layer.op} {layer.name!r}: {channels} channels in {groups} groups over {shape} do not fit")
+    return channels, kernel, stride, dilation, groups
 
 
 def _padding(layer: ParamLayer, shape: Shape, kernel: Pair, stride: Pair, dilation: Pair) -> Padding:
@@ -309,20 +280,43 @@ def _check_weights(layer: ParamLayer, shape: Shape, number: int) -> None:
         )
 
 
-OPERATORS: dict[str, Callable[[Network, ParamLayer], None]] = {
-    "BinaryOp": _binary({0: Add(), 2: Mul()}, 0),
-    "Clip": _clip,
-    "Concat": _concat,
+def _relu(layer: ParamLayer) -> Operator:
+    """ReLU, leaky where it has a slope."""
+    return LeakyRelu(layer.real(0, 0.0)) if layer.real(0, 0.0) else Activation(RELU)
+
+
+LAYERS: dict[str, Translation] = {
+    "BatchNorm": _per_channel(lambda layer: BatchNorm(layer.real(1, 0.0)), ("slope", "shift", "mean", "variance")),
+    "BinaryOp": _binary({0: Add(), 1: Sub(), 2: Mul(), 4: Maximum(), 5: Minimum()}),
+    "Clip": _unary(lambda layer: Activation(Clamp(layer.real(0, -math.inf), layer.real(1, math.inf)))),
     "Convolution": _convolution,
     "ConvolutionDepthWise": _convolution,
-    "Dropout": _split,
-    "Eltwise": _binary({0: Mul(), 1: Add()}, 0),
-    "Flatten": _flatten,
+    "Deconvolution": _deconvolution,
+    "DeconvolutionDepthWise": _deconvolution,
+    "Eltwise": _binary({0: Mul(), 1: Add(), 2: Maximum()}),
+    "GELU": _unary(lambda layer: Gelu(approximate=bool(layer.integer(0)))),
+    "Gemm": _gemm,
+    "HardSigmoid": _unary(lambda layer: HardSigmoid(layer.real(0, 0.2), layer.real(1, 0.5))),
+    "HardSwish": _unary(lambda _: HardSwish()),
     "InnerProduct": _inner_product,
-    "Input": _input,
+    "LRN": _unary(
+        lambda layer: (
+            LocalResponseNorm(layer.integer(1, 5), layer.real(2, 1.0), layer.real(3, 0.75), layer.real(4, 1.0))
+            if not layer.integer(0)
+            else Unmodelled("LRN within channels")
+        )
+    ),
+    "LayerNorm": _per_channel(lambda layer: LayerNorm(layer.real(1, 0.001)), ("scale", "shift")),
+    "MatMul": _matmul,
+    "Mish": _unary(lambda _: Mish()),
+    "MultiHeadAttention": _attention,
+    "PReLU": _per_channel(lambda _: Prelu(), ("slope",)),
     "Pooling": _pooling,
-    "ReLU": _unary(Activation(RELU)),
-    "Reshape": _flatten,
-    "Softmax": _unary(Softmax()),
-    "Split": _split,
+    "RMSNorm": _per_channel(lambda layer: RmsNorm(layer.real(1, 0.001)), ("scale",)),
+    "ReLU": _unary(_relu),
+    "Reduction": _reduction,
+    "Sigmoid": _unary(lambda _: Logistic()),
+    "Softmax": _softmax,
+    "Swish": _unary(lambda _: Swish()),
+    "TanH": _unary(lambda _: Tanh()),
 }
