@@ -15,8 +15,8 @@ from workloads.operators import (
     Conv2d,
     DepthwiseConv2d,
     FullyConnected,
-    Logistic,
     Mean,
+    Minimum,
     Mul,
     Pool2d,
     Reshape,
@@ -108,12 +108,12 @@ def test_layers_without_a_program_are_listed_with_the_reason():
     probability = quantization(2.0**-8, -128)
     x = builder.layer(Softmax(beta=2.0), [x], quantization=probability)
     x = builder.layer(Softmax(), [x], quantization=quantization(0.5, 3))
-    x = builder.layer(Logistic(), [x], quantization=probability)
+    x = builder.layer(Minimum(), [x, x], quantization=probability)
     prepared = prepare(builder.build([x], "litert"), load_isa("thumb2-dsp"))
     assert [(each.op, each.reason) for each in prepared.fallbacks] == [
         ("softmax", "generated softmax has beta 1, not 2.0"),
         ("softmax", "softmax gives scale 1/256 and zero point -128; the output has scale 0.5 and zero point 3"),
-        ("logistic", "no kernel is generated for operator 'logistic'"),
+        ("minimum", "no kernel is generated for operator 'minimum'"),
     ]
     assert not prepared.programs
 
