@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from workloads.errors import InputError, did_you_mean
 from workloads.graph import layer_macs
 from workloads.readers import limits
-from workloads.readers.table_rows import OPERATORS, SHAPE_ARITHMETIC, Wiring, add_row
+from workloads.readers.table_rows import OPERATORS, SHAPE_ARITHMETIC, add_row
+from workloads.readers.table_wiring import Wiring
 
 if TYPE_CHECKING:
     from workloads.graph import Graph

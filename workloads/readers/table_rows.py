@@ -1,30 +1,40 @@
-"""The layers that rows of a layer table stand for, and the edges between them, inferred from shapes."""
+"""The layers that rows of a layer table stand for."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from workloads.builder import GraphBuilder
 from workloads.operators import (
+    Activation,
     Add,
+    Clamp,
     Concat,
     Conv2d,
     DepthwiseConv2d,
     Dequantize,
     FullyConnected,
+    Gelu,
+    HardSwish,
+    LeakyRelu,
+    Logistic,
+    Maximum,
     Mean,
+    Minimum,
     Mul,
     Operator,
     Pad,
     Padding,
     Pair,
     Pool2d,
+    Prelu,
     Quantize,
     Reshape,
+    Resize2d,
     Softmax,
+    Sub,
+    Tanh,
     Transpose,
     Unmodelled,
 )
@@ -33,111 +43,11 @@ from workloads.shapes import infer, windows
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from workloads.graph import Graph
+    from workloads.readers.table_wiring import TableRow, Wiring
     from workloads.shapes import Shape
 
 # With static shapes these only compute the target of a reshape, a constant that compilers store: no work at run time.
 SHAPE_ARITHMETIC = {"SHAPE", "STRIDED_SLICE", "PACK"}
-
-
-class TableRow(Protocol):
-    """The fields of a row that its layer depends on."""
-
-    @property
-    def op(self) -> str: ...  # noqa: D102 - fields of a row
-    @property
-    def input_shape(self) -> Shape: ...  # noqa: D102 - fields of a row
-    @property
-    def weight_shape(self) -> Shape: ...  # noqa: D102 - fields of a row
-    @property
-    def output_shape(self) -> Shape: ...  # noqa: D102 - fields of a row
-    @property
-    def kernel(self) -> Shape: ...  # noqa: D102 - fields of a row
-    @property
-    def stride(self) -> Shape: ...  # noqa: D102 - fields of a row
-    @property
-    def params(self) -> int: ...  # noqa: D102 - fields of a row
-    @property
-    def dtype(self) -> str: ...  # noqa: D102 - fields of a row
-
-
-@dataclass
-class Wiring:
-    """A graph under construction, and which of its outputs nothing has read yet, the latest last."""
-
-    builder: GraphBuilder
-    waiting: list[str] = field(default_factory=list)
-    made: list[str] = field(default_factory=list)
-
-    @classmethod
-    def start(cls, name: str) -> Wiring:
-        """Return an empty wiring."""
-        return cls(GraphBuilder(name))
-
-    def source(self, shape: Shape, dtype: str) -> str:
-        """Return the tensor that a layer reads: an output of its shape, else of its size, unread and late first.
-
-        The first layer reads the graph's input.
-        """
-        name = self.find(shape, dtype)
-        if name is None:
-            raise ValueError(f"no row before it makes an output of shape {'x'.join(map(str, shape))}")
-        return name
-
-    def find(self, shape: Shape, dtype: str) -> str | None:
-        """Return what ``source`` returns, or None when nothing fits."""
-        if not self.made:
-            name = self.builder.input("input", shape, dtype)
-            self.made.append(name)
-            return name
-        for name in (*reversed(self.waiting), *reversed(self.made)):
-            if self.builder.tensors[name].shape == shape:
-                return self._read(name)
-        for name in (*reversed(self.waiting), *reversed(self.made)):
-            if self.builder.tensors[name].elements == math.prod(shape):
-                return self.reshaped(self._read(name), shape)
-        return None
-
-    def second(self, first: str, shape: Shape) -> str | None:
-        """Return the other operand of a sum or product with ``first``, or None when no output fits."""
-        tensors = self.builder.tensors
-        fits = [name for name in self.made if name != first and _broadcasts(tensors[name].shape, shape)]
-        unread = [name for name in fits if name in self.waiting]
-        maker = next((layer for layer in self.builder.layers if first in layer.outputs), None)
-        direct = maker.inputs if maker is not None else ()
-        skipped = [name for name in fits if tensors[name].shape == shape and name not in direct]
-        candidates = unread or skipped
-        return self._read(candidates[-1]) if candidates else None
-
-    def add(self, operator: Operator, inputs: list[str], shape: Shape, dtype: str) -> str:
-        """Add a layer and remember its output."""
-        name = self.builder.layer(operator, inputs, shape=shape, dtype=dtype)
-        self.made.append(name)
-        self.waiting.append(name)
-        return name
-
-    def reshaped(self, x: str, shape: Shape) -> str:
-        """Return a tensor under another shape."""
-        return self._read(self.add(Reshape(), [x], shape, self.builder.tensors[x].dtype))
-
-    def weights(self, shape: Shape, dtype: str) -> str:
-        """Add constant weights."""
-        weight_type = "int8" if dtype in {"int8", "uint8", "int16"} else dtype
-        return self.builder.constant(f"weights_{len(self.builder.layers)}", shape, dtype=weight_type)
-
-    def biases(self, count: int, dtype: str) -> list[str]:
-        """Add a constant bias, if there is one."""
-        bias_type = dtype if dtype.startswith("float") else "int32"
-        return [self.builder.constant(f"bias_{len(self.builder.layers)}", (count,), dtype=bias_type)] if count else []
-
-    def finished(self) -> Graph:
-        """Return the graph; outputs that nothing reads are its outputs."""
-        return self.builder.build(self.waiting or self.made[-1:], executable=False)
-
-    def _read(self, name: str) -> str:
-        if name in self.waiting:
-            self.waiting.remove(name)
-        return name
 
 
 def add_row(wiring: Wiring, row: TableRow) -> None:
@@ -200,13 +110,47 @@ def _product(wiring: Wiring, row: TableRow, operator: Operator, channels: int) -
     wiring.add(operator, inputs, row.output_shape, row.dtype)
 
 
-def _binary(operator: Add | Mul) -> Callable[[Wiring, TableRow], None]:
+def _binary(operator: Add | Sub | Mul) -> Callable[[Wiring, TableRow], None]:
     """Sum or product of two activations; of an activation and a constant when no second activation fits."""
 
     def add(wiring: Wiring, row: TableRow) -> None:
         first = wiring.source(row.input_shape, row.dtype)
         second = wiring.second(first, row.output_shape) or wiring.weights((row.output_shape[-1],), row.dtype)
         wiring.add(operator, [first, second], row.output_shape, row.dtype)
+
+    return add
+
+
+def _with_constant(operator: Minimum | Maximum | Prelu) -> Callable[[Wiring, TableRow], None]:
+    """Operators whose second operand is a constant: bounds of a clamp, slopes per channel."""
+
+    def add(wiring: Wiring, row: TableRow) -> None:
+        count = row.output_shape[-1] if isinstance(operator, Prelu) else 1
+        x = wiring.source(row.input_shape, row.dtype)
+        wiring.add(operator, [x, wiring.weights((count,), row.dtype)], row.output_shape, row.dtype)
+
+    return add
+
+
+def _tile(wiring: Wiring, row: TableRow) -> None:
+    """Repetition along one axis, or a copy: the input concatenated with itself."""
+    times = [after // before for before, after in zip(row.input_shape, row.output_shape, strict=True)]
+    axis = max(range(len(times)), key=lambda place: (times[place], place))
+    tiled = (*row.input_shape[:axis], row.input_shape[axis] * times[axis], *row.input_shape[axis + 1 :])
+    if tiled != row.output_shape:
+        raise ValueError(f"shape {row.input_shape} cannot be repeated along one axis to {row.output_shape}")
+    x = wiring.source(row.input_shape, row.dtype)
+    wiring.add(Concat(axis), [x] * times[axis], row.output_shape, row.dtype)
+
+
+def _resize(kind: str) -> Callable[[Wiring, TableRow], None]:
+    """Resizing of an image, with TensorFlow's later choice of pixel centres."""
+
+    def add(wiring: Wiring, row: TableRow) -> None:
+        operator = Resize2d(kind, (row.output_shape[1], row.output_shape[2]), half_pixel_centers=True)
+        if infer(operator, [row.input_shape]) != row.output_shape:
+            raise ValueError(f"shape {row.input_shape} cannot be resized to {row.output_shape}")
+        wiring.add(operator, [wiring.source(row.input_shape, row.dtype)], row.output_shape, row.dtype)
 
     return add
 
@@ -299,7 +243,7 @@ def _transpose(wiring: Wiring, row: TableRow) -> None:
     raise ValueError(f"shape {row.input_shape} cannot be transposed to {row.output_shape}")
 
 
-def _unary(operator: Softmax | Quantize | Dequantize) -> Callable[[Wiring, TableRow], None]:
+def _unary(operator: Operator) -> Callable[[Wiring, TableRow], None]:
     """One input and one output of one shape."""
 
     def add(wiring: Wiring, row: TableRow) -> None:
@@ -356,11 +300,6 @@ def _over_image(row: TableRow) -> Pair:
     return shape[1], shape[2]
 
 
-def _broadcasts(shape: Shape, target: Shape) -> bool:
-    """Whether a shape broadcasts to a target of the same rank."""
-    return len(shape) == len(target) and all(m in {1, n} for m, n in zip(shape, target, strict=True))
-
-
 OPERATORS: dict[str, Callable[[Wiring, TableRow], None]] = {
     "ADD": _binary(Add()),
     "AVERAGE_POOL_2D": _pool("average"),
@@ -369,13 +308,27 @@ OPERATORS: dict[str, Callable[[Wiring, TableRow], None]] = {
     "DEPTHWISE_CONV_2D": _depthwise,
     "DEQUANTIZE": _unary(Dequantize()),
     "FULLY_CONNECTED": _fully_connected,
+    "GELU": _unary(Gelu()),
+    "HARD_SWISH": _unary(HardSwish()),
+    "LEAKY_RELU": _unary(LeakyRelu()),
+    "LOGISTIC": _unary(Logistic()),
+    "MAXIMUM": _with_constant(Maximum()),
     "MAX_POOL_2D": _pool("max"),
     "MEAN": _mean,
+    "MINIMUM": _with_constant(Minimum()),
     "MUL": _binary(Mul()),
     "PAD": _pad,
+    "PRELU": _with_constant(Prelu()),
     "QUANTIZE": _unary(Quantize()),
     "REDUCE_MAX": _reduce_max,
+    "RELU": _unary(Activation(Clamp(low=0.0))),
+    "RELU6": _unary(Activation(Clamp(0.0, 6.0))),
     "RESHAPE": _reshape,
+    "RESIZE_BILINEAR": _resize("bilinear"),
+    "RESIZE_NEAREST_NEIGHBOR": _resize("nearest"),
     "SOFTMAX": _unary(Softmax()),
+    "SUB": _binary(Sub()),
+    "TANH": _unary(Tanh()),
+    "TILE": _tile,
     "TRANSPOSE": _transpose,
 }
