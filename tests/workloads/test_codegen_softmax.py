@@ -35,7 +35,7 @@ def run(name, parameters, x, operands):
 
 
 @pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(2, 200)), scale=st.floats(1e-4, 4.0),
     spread=st.integers(0, 255), seed=st.integers(0, 2**32 - 1),
