@@ -100,6 +100,8 @@ class Operands:
         Sums in 64 bits and the multiplier reduced to 16: 16-bit activations with a 64-bit bias.
     stated
         Constants that a target states as integers; None where they follow from the scales.
+    table
+        int8, the outputs of the inputs -128 to 127 of a function of one value; None for other operators.
     prepared
         What kernels derive from these constants and keep for the next call; the arrays above must not change.
     """
@@ -118,6 +120,7 @@ class Operands:
     dtype: str = "int8"
     wide: bool = False
     stated: Stated | None = None
+    table: Array | None = None
     prepared: dict[str, object] = field(default_factory=dict, init=False, repr=False)
 
 

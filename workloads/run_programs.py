@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from workloads import execute as kernels
 from workloads.codegen import PROFILE_OF, generate, pack
 from workloads.codegen.moves import buffer_name
-from workloads.codegen.specs import CopySpec, ElementwiseSpec, specify
+from workloads.codegen.specs import CopySpec, ElementwiseSpec, LookupSpec, specify
 from workloads.errors import did_you_mean
 from workloads.executor import Executable
+from workloads.kernels.lut import table_of_bytes
 from workloads.operands import activation_count, operands
 from workloads.operators import (
     Activation,
@@ -21,6 +22,7 @@ from workloads.operators import (
     Conv2d,
     DepthwiseConv2d,
     FullyConnected,
+    Function,
     Mean,
     Mul,
     Pad,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 _GENERATED = (
     Conv2d, DepthwiseConv2d, FullyConnected, Pool2d, Mean, Add, Sub, Mul, Activation, Quantize, Pad, Concat, Transpose,
-    Resize2d, Softmax,
+    Resize2d, Softmax, *get_args(Function),
 )  # fmt: skip
 
 
@@ -132,6 +134,9 @@ def _bind(
         constants = replace(
             constants, output_zero_point=int(kernels.pad_value(layer.operator, graph[layer.outputs[0]]))
         )
+    if isinstance(spec, LookupSpec):
+        table = table_of_bytes(constants, layer.operator, PROFILE_OF[isa.name])
+        constants = replace(constants, table=table)
     packed = pack(program, spec, constants)
     if id(program) not in ready:
         ready[id(program)] = Executable(program)

@@ -16,7 +16,7 @@ from device_models.estimate import estimate, fits
 from workloads.builder import GraphBuilder
 from workloads.errors import InputError
 from workloads.models import build
-from workloads.operators import Conv2d, FullyConnected, Logistic, Reshape, Softmax, Unmodelled
+from workloads.operators import Conv2d, FullyConnected, Logistic, Mean, Reshape, Softmax, Unmodelled
 from workloads.readers.load import load
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -149,10 +149,18 @@ def test_an_operator_without_a_cost_stops_the_estimate_or_shows_its_share():
 
 
 def test_an_operator_without_a_kernel_rests_on_a_rate_and_the_notes_say_so():
+    found = estimate(network(extra=Mean((3,))), "stm32h7a3")
+    (extra,) = (layer for layer in found.layers if layer.op == "mean")
+    assert extra.cycles == 8 * 8 * 16 * 2  # elements of the convolution
+    assert any("mean" in note for note in found.notes)
+
+
+def test_a_function_of_one_value_is_priced_as_its_program():
+    """On the M7 a byte store takes 2.4 cycles of its port: no lookup is faster, and none of 100 cycles is slower."""
     found = estimate(network(extra=Logistic()), "stm32h7a3")
     (logistic,) = (layer for layer in found.layers if layer.op == "logistic")
-    assert logistic.cycles == 8 * 8 * 16 * 100  # elements of the convolution
-    assert any("logistic" in note for note in found.notes)
+    assert 2.4 * 8 * 8 * 16 <= logistic.cycles < 5 * 8 * 8 * 16
+    assert not any("logistic" in note for note in found.notes)
 
 
 def test_a_reshape_is_free():

@@ -127,7 +127,8 @@ def contents(isa, op, random):
                 0, min(8 * ELEMENT_BYTES[meaning.sources[0]], 32), ROOM // width, f"u{width}"
             )
         elif letter == "b" and meaning.kind == "gather":
-            found[letter] = random.integers(0, ROOM // 4, ROOM // 4).astype(np.int32)
+            size, width = (ELEMENT_BYTES[source] for source in meaning.sources)
+            found[letter] = random.integers(0, min(ROOM // size, 2 ** (8 * width)), ROOM // width, f"u{width}")
         elif letter == "b" and op in INDICES:
             index = np.array(INDICES[op], np.uint8 if op == "vpshufb" else np.int32)
             found[letter] = np.tile(index, ROOM // index.nbytes)

@@ -6,7 +6,15 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workloads.codegen import davinci_choices, davinci_cube, davinci_pack, davinci_pool, davinci_vector, softmax_davinci
+from workloads.codegen import (
+    davinci_choices,
+    davinci_cube,
+    davinci_pack,
+    davinci_pool,
+    davinci_vector,
+    lookup_davinci,
+    softmax_davinci,
+)
 from workloads.codegen.common import settled
 from workloads.codegen.davinci_plan import as_convolution
 from workloads.codegen.moves import boxes
@@ -14,6 +22,7 @@ from workloads.codegen.specs import (
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
+    LookupSpec,
     MatrixSpec,
     MoveSpec,
     PoolSpec,
@@ -62,6 +71,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             raise NotImplementedError("davinci: no kernel is generated for products of two activations")
         case SoftmaxSpec():
             return softmax_davinci.generate(spec, isa, options)
+        case LookupSpec():
+            return lookup_davinci.generate(spec, isa, options)
 
 
 def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
@@ -69,7 +80,7 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
     match spec:
         case ConvSpec() | MatrixSpec(batch=1):
             return davinci_choices.choices(as_convolution(spec, isa), isa)
-        case PoolSpec() | ElementwiseSpec() | CopySpec() | MoveSpec() | SoftmaxSpec():
+        case PoolSpec() | ElementwiseSpec() | CopySpec() | MoveSpec() | SoftmaxSpec() | LookupSpec():
             return DEFAULT, Options(buffers=1)
     return (DEFAULT,)
 
@@ -91,4 +102,6 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return davinci_vector.pack(spec, operands)
         case SoftmaxSpec():
             return softmax_davinci.pack(operands)
+        case LookupSpec():
+            return lookup_davinci.pack(operands)
     return {}

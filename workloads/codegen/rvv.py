@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.codegen import rvv_elementwise, rvv_pool, rvv_product, rvv_tiles, rvv_window, softmax_rvv
+from workloads.codegen import (
+    lookup_rvv,
+    lookup_tables,
+    rvv_elementwise,
+    rvv_pool,
+    rvv_product,
+    rvv_tiles,
+    rvv_window,
+    softmax_rvv,
+)
 from workloads.codegen.geometry import product
 from workloads.codegen.rvv_types import typed
 from workloads.codegen.specs import (
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
+    LookupSpec,
     MatrixSpec,
     MoveSpec,
     PoolSpec,
@@ -71,6 +81,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return rvv_elementwise.generate_move(spec, isa)
         case SoftmaxSpec():
             return softmax_rvv.generate(spec, isa)
+        case LookupSpec():
+            return lookup_rvv.generate(spec, isa)
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
@@ -88,4 +100,6 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return rvv_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_rvv.pack(operands)
+        case LookupSpec():
+            return lookup_tables.pack_unsigned(operands)
     return {}

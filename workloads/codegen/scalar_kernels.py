@@ -5,9 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workloads.codegen import scalar_conv, scalar_elementwise, scalar_pack, scalar_plan, scalar_pool, softmax_scalar
+from workloads.codegen import (
+    lookup_scalar,
+    lookup_tables,
+    scalar_conv,
+    scalar_elementwise,
+    scalar_pack,
+    scalar_plan,
+    scalar_pool,
+    softmax_scalar,
+)
 from workloads.codegen.schedule import arrange
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, MoveSpec, PoolSpec, SoftmaxSpec
+from workloads.codegen.specs import (
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    LookupSpec,
+    MatrixSpec,
+    MoveSpec,
+    PoolSpec,
+    SoftmaxSpec,
+)
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -56,6 +74,8 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
             return scalar_elementwise.generate_move(spec, scalar)
         case SoftmaxSpec():
             return softmax_scalar.generate(spec, scalar)
+        case LookupSpec():
+            return lookup_scalar.generate(spec, scalar)
     raise NotImplementedError(f"{scalar.isa.name}: no kernel is generated for {type(spec).__name__}")
 
 
@@ -72,4 +92,6 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
             return scalar_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_scalar.pack(operands)
+        case LookupSpec():
+            return lookup_tables.pack(operands)
     return {}

@@ -15,6 +15,7 @@ from workloads.operators import (
     Conv2d,
     DepthwiseConv2d,
     FullyConnected,
+    Function,
     MatMul,
     Mean,
     Mul,
@@ -171,7 +172,14 @@ class SoftmaxSpec:
     columns: int
 
 
-Spec = ConvSpec | MatrixSpec | PoolSpec | ElementwiseSpec | CopySpec | MoveSpec | SoftmaxSpec
+@dataclass(frozen=True)
+class LookupSpec:
+    """A function of one value: each of ``elements`` bytes picks its result from a table of 256."""
+
+    elements: int
+
+
+Spec = ConvSpec | MatrixSpec | PoolSpec | ElementwiseSpec | CopySpec | MoveSpec | SoftmaxSpec | LookupSpec
 
 
 def specify(graph: Graph, layer: Layer) -> Spec | None:
@@ -223,6 +231,8 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
             return ElementwiseSpec("requantize", y.elements, y.elements)
         case Softmax():
             return SoftmaxSpec(y.elements // y.shape[-1], y.shape[-1])
+        case function if isinstance(function, Function):
+            return LookupSpec(y.elements)
         case Pad() | Concat() | Transpose() | Resize2d():
             if (found := _movement(graph, layer)) is not None:
                 return found

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.codegen import softmax_x86, x86_depthwise, x86_elementwise, x86_pool, x86_product, x86_tiles
+from workloads.codegen import (
+    lookup_tables,
+    lookup_x86,
+    softmax_x86,
+    x86_depthwise,
+    x86_elementwise,
+    x86_pool,
+    x86_product,
+    x86_tiles,
+)
 from workloads.codegen.geometry import product
 from workloads.codegen.specs import (
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
+    LookupSpec,
     MatrixSpec,
     MoveSpec,
     PoolSpec,
@@ -60,6 +70,8 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return x86_elementwise.generate_move(spec, isa, dialect)
         case SoftmaxSpec():
             return softmax_x86.generate(spec, isa, dialect)
+        case LookupSpec():
+            return lookup_x86.generate(spec, isa, dialect)
 
 
 def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DEFAULT) -> dict[str, Array]:
@@ -77,4 +89,6 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return x86_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_x86.pack(spec, operands, dialect)
+        case LookupSpec():
+            return lookup_tables.pack_steps(operands, dialect.vector_bytes)
     return {}

@@ -26,7 +26,7 @@ convert                   between integer and float or f16 and f32, half to even
 reduce_add,               d[0] = sum of a[i], + b[0] where b is given, or the largest of them; floats one after another
 reduce_maximum            in float64
 exponential               d[i] = e ** a[i]
-gather                    d[i] = element b[i] of the table that begins at memory address a
+gather                    d[i] = element b[i], or byte b[i] (``unit``), of the table that begins at memory address a
 lookup                    d[i] = element b[i] mod ``group`` of the block of ``group`` elements of a that i lies in; 0
                           where b[i] is negative
 horizontal_add            in each block of ``group`` lanes: sums of neighbouring pairs of a, then of b (VPHADDD: 4)

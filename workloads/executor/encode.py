@@ -194,6 +194,7 @@ def _instruction(code: Code, program: Program, instruction: Instruction, moves: 
     if meaning.kind == "gather" and isinstance(instruction.sources[0], Address):
         table = instruction.sources[0].buffer
         row[k.X0], row[k.X1] = code.places[table], code.places[table] + program.buffer(table).bytes
+        row[k.STEP_A] = meaning.unit or row[k.STEP_A]
     code.counted.append(Counted(instruction.op, -1, _traffic(instruction, meaning, destination, sources)))
     sources = _stage(code, row, destination, sources, lanes, meaning)
     specialize(row, meaning, destination, sources, instruction.shape or meaning.indices)

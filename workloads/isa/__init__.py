@@ -52,6 +52,8 @@ class Meaning:
         The destination register's bytes beyond the active lanes become zero instead of staying as they were.
     indices
         Source lane of each destination lane of a ``permute``; empty when the instruction's ``shape`` gives them.
+    unit
+        Bytes that the indices of a ``gather`` count; 0 stands for elements. [B]
     spaces
         Memory space that each operand must lie in, destination first; "" allows any.
     align
@@ -73,6 +75,7 @@ class Meaning:
     scalar_sources: tuple[int, ...] = ()
     zeroing: bool = False
     indices: tuple[int, ...] = ()
+    unit: int = 0
     spaces: tuple[str, ...] = ()
     align: int = 1
 

@@ -41,6 +41,11 @@ def nonlinear(x: Array, operands: Operands, operator: Operator, profile: str | R
     return np.asarray(_table(inputs, operands, operator, half_even=not fixed)[x.astype(np.int64) - limits.min])
 
 
+def table_of_bytes(operands: Operands, operator: Operator, profile: str | RequantProfile) -> Array:
+    """Return the outputs of all int8 inputs, from -128 to 127, as ``nonlinear`` gives them."""
+    return nonlinear(np.arange(-128, 128).astype(np.int8), operands, operator, profile)
+
+
 def real_function(x: Array, operator: Operator) -> Array:
     """Return the operator's real function of float32 values: computed in float64, rounded to float32."""
     real = x.astype(np.float64)
