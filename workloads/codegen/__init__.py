@@ -21,6 +21,7 @@ PROFILE_OF = {
     "thumb2-dsp": "tflite-double",
     "rv32im": "tflite-double",
     "rv64gc": "tflite-single",
+    "rv64im": "tflite-single",
     "rvv": "ruy",
     "avx2": "onnxruntime",
     "avx512-vnni": "onnxruntime",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _VALUES = tuple(f"x{number}" for number in range(5, 13))
 _INPUTS, _WEIGHTS = ("x13", "x14", "x15", "x16"), ("x17", "x18", "x19", "x20")
 _PRODUCTS = ("x21", "x22", "x23", "x24")
-_MULTIPLIER, _SHIFT, _ROUNDING = "x17", "x18", "x19"
+_MULTIPLIER, _SHIFT, _ROUNDING, _FREE = _WEIGHTS
 _OPERATIONS = {
     "load_byte": "lb", "load_word": "lw", "store_byte": "sb", "immediate": "li", "move": "mv", "add": "add",
     "subtract": "sub", "multiply": "mulw", "divide": "div", "xor": "xor", "shift_left": "slli", "shift_right": "srai",
@@ -85,7 +85,8 @@ def describe(isa: InstructionSet) -> Scalar:
         isa=isa, profile="tflite-single", op=_OPERATIONS, values=_VALUES, constants=("x27", "x28", "x29"), spare="x25",
         filler="x26", units=((8, 8, "ld", "sd"), (4, 4, "lw", "sw"), (1, 1, "lb", "sb")), tile=(2, 4),
         depthwise_tile=(4, 1), channel_bytes=16, sign_shift=63, load_parameters=_load_parameters, scale=_scale,
-        bound=_bound, step=_step, single=_single, pack_channel=_pack_channel, unpacked=_PRODUCTS,
+        bound=_bound if "min" in isa.instructions else _bound_without_zbb, step=_step, single=_single,
+        pack_channel=_pack_channel, unpacked=_PRODUCTS,
         keeps_constants=True, tuning=_TUNING, gather=Gather(
             blocks=((4, 4),), together=2, element_bytes=4, align=1, limit=_PAIR_DEPTH, collect=_collect,
             step=_paired_step, single=_paired, unpack=_unpack,
@@ -120,6 +121,17 @@ def _scale(value: str) -> Body:
 def _bound(role: str, value: str, limit: str) -> Body:
     """Take a minimum or maximum with Zbb."""
     return (Instruction("min" if role == "minimum" else "max", value, (value, limit)),)
+
+
+def _bound_without_zbb(role: str, value: str, limit: str) -> Body:
+    """Keep the difference to the limit where its sign allows: a mask of that sign takes the rest away."""
+    upper = role == "minimum"
+    return (
+        Instruction("sub", value, (value, limit) if upper else (limit, value)),
+        Instruction("srai", _FREE, (value, 63)),
+        Instruction("and", value, (value, _FREE)),
+        Instruction("add" if upper else "sub", value, (limit, value)),
+    )
 
 
 def _single(accumulators: Accumulators, inputs: tuple[Address, ...], weights: Address) -> Body:

@@ -80,7 +80,7 @@ def generate(spec: SoftmaxSpec, scalar: Scalar) -> Program:
     body += w.emit("subtract", w.total, w.total, w.total)
     body += loop(isa, "column", spec.columns, (
         scalar.emit("load_byte", w.value, at), *w.emit("subtract", w.value, w.value, largest), *words.exponential(w),
-        scalar.emit("store_word", kept, w.result),
+        scalar.emit("store_word", kept, w.result), *words.accumulate(w),
     ))  # fmt: skip
     body += words.reciprocal(w)
     body += loop(isa, "column", spec.columns, (
@@ -177,6 +177,10 @@ _SETS = {
     "rv64gc": Set(
         _RISC_V, tuple(f"x{number}" for number in range(15, 30)), "x31", (Instruction("li", "x30", (1 << 30,)),),
         _high_rv64, "and", "sll", "sra",
+    ),
+    "rv64im": Set(
+        _RISC_V, tuple(f"x{number}" for number in range(15, 30) if number != 20), "x31",
+        (Instruction("li", "x30", (1 << 30,)),), _high_rv64, "and", "sll", "sra",
     ),
     "rv32im": Set(
         _RISC_V, ("x15", "x16", "x17", "x18", "x19", "x20", "x25", "x26", "x27", "x28", "x29"), "x31",
