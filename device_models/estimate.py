@@ -10,6 +10,7 @@ from device_models.device import Device, load_device
 from device_models.energy import Activity, energy
 from device_models.memory import Traffic, Working, home, memory_time
 from device_models.result import Estimate, LayerEstimate
+from device_models.runtime import GENERATED, Runtime, load_runtime
 from workloads.errors import InputError
 from workloads.graph import layer_macs, with_batch
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
 
 PRECISIONS = ("int8",)
-RUNTIMES = ("generated",)
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def estimate(
     graph: Graph,
     device: Device | str,
     *,
-    runtime: str = "generated",
+    runtime: Runtime | str = GENERATED,
     precision: str = "int8",
     batch: int = 1,
     threads: int | None = None,
@@ -48,6 +48,8 @@ def estimate(
         As read or built; it is folded, fused and, if float, retyped here.
     device
         A device, or the name or path of one.
+    runtime
+        A kernel library, or the name or path of one; "generated" prices presage's own Programs.
     batch
         Inputs per inference.
     threads
@@ -67,8 +69,11 @@ def estimate(
     threads = chosen.default_threads if threads is None else threads
     if problems := option_problems(chosen, runtime, precision, batch, threads, frequency):
         raise InputError(chosen.name, problems)
-    prepared = prepared_for(graph, precision, batch)
     setting = Setting(chosen, threads, frequency)
+    if runtime != GENERATED:
+        library = load_runtime(runtime) if isinstance(runtime, str) else runtime
+        return _with_runtime(graph, library, setting, precision, batch, allow_uncovered=allow_uncovered)
+    prepared = prepared_for(graph, precision, batch)
     working = working_set(prepared)
     kernels = [(layer, layer_kernel(prepared, layer, chosen, working)) for layer in prepared.layers]
     uncovered = [layer for layer, kernel in kernels if kernel is None]
@@ -83,7 +88,7 @@ def estimate(
     share = 1.0 - len(uncovered) / len(prepared.layers) if prepared.layers else 1.0
     return replace(
         result,
-        runtime=runtime,
+        runtime=GENERATED,
         precision=precision,
         batch=batch,
         coverage=share,
@@ -91,16 +96,27 @@ def estimate(
     )
 
 
+def _with_runtime(
+    graph: Graph, runtime: Runtime, setting: Setting, precision: str, batch: int, *, allow_uncovered: bool
+) -> Estimate:
+    """Return the estimate of a network with a fitted runtime."""
+    from device_models import grey_box
+
+    prepared = grey_box.runtime_graph(graph, runtime, precision, batch)
+    result, found = grey_box.estimated(prepared, runtime, setting, working_set(prepared), precision)
+    if found.uncovered and not allow_uncovered:
+        raise InputError(graph.name, grey_box.uncovered_problems(found, runtime))
+    covered = grey_box.with_coverage(result, found, len(prepared.layers))
+    return replace(covered, precision=precision, batch=batch)
+
+
 def option_problems(
-    device: Device, runtime: str, precision: str, batch: int, threads: int, frequency_hz: float
+    device: Device, runtime: Runtime | str, precision: str, batch: int, threads: int, frequency_hz: float
 ) -> list[str]:
     """Return a line per option that the device or presage cannot do."""
     problems = []
     low, high = device.clock.minimum, device.clock.maximum
-    if runtime not in RUNTIMES:
-        problems.append(f"runtime: {runtime!r} is unknown; supported: {', '.join(RUNTIMES)}")
-    if precision not in PRECISIONS:
-        problems.append(f"precision: no {precision!r} kernels are generated; supported: {', '.join(PRECISIONS)}")
+    problems += _runtime_problems(runtime, precision)
     if batch < 1:
         problems.append(f"batch: {batch} inputs; expected at least 1")
     if not 1 <= threads <= device.cores:
@@ -108,6 +124,20 @@ def option_problems(
     if not low.value <= frequency_hz <= high.value:
         problems.append(f"frequency: {frequency_hz / 1e6:g} MHz; expected {low.text} to {high.text}")
     return problems
+
+
+def _runtime_problems(runtime: Runtime | str, precision: str) -> list[str]:
+    """Return what is wrong with a runtime, or with a precision in it."""
+    if runtime == GENERATED:
+        supported = f"no {precision!r} kernels are generated; supported: {', '.join(PRECISIONS)}"
+        return [] if precision in PRECISIONS else [f"precision: {supported}"]
+    try:
+        library = load_runtime(runtime) if isinstance(runtime, str) else runtime
+    except InputError as error:
+        return [f"runtime: {problem}" for problem in error.problems]
+    if precision in library.precisions:
+        return []
+    return [f"precision: runtime {library.name} has no {precision!r}; supported: {', '.join(library.precisions)}"]
 
 
 def _uncovered_problems(layers: list[Layer], device: Device) -> list[str]:

@@ -82,6 +82,24 @@ def traffic(program: Program, device: Device, working: Working) -> LayerTraffic:
     return LayerTraffic(added((*weights, *rest), device), sum(nest.whole.values()), weights)
 
 
+def traffic_once(
+    weights_bytes: int, read_bytes: int, written_bytes: int, device: Device, working: Working
+) -> LayerTraffic:
+    """Return what crosses each level while a layer reads and writes every byte once, whatever its kernel."""
+    layer = {"weights": weights_bytes, "activations": read_bytes + written_bytes}
+    moves: dict[Kind, tuple[int, int, int]] = {
+        "weights": (working.weights_bytes, weights_bytes, 0),
+        "activations": (working.activations_bytes, read_bytes, written_bytes),
+    }
+    found: dict[Kind, tuple[Traffic, ...]] = {}
+    for kind, (total, read, written) in moves.items():
+        way = hops(device, kind, total)
+        missed = [c is None or not _stays(c.size.value, kind, layer, working) for c, _ in way]
+        reached = missed.index(False) if False in missed else len(way)
+        found[kind] = tuple(Traffic(level, read, written) for _, level in way[:reached])
+    return LayerTraffic(added(found["weights"] + found["activations"], device), sum(layer.values()), found["weights"])
+
+
 def added(parts: Sequence[Traffic], device: Device) -> tuple[Traffic, ...]:
     """Return traffic summed by level, nearest first."""
     by_level = {name: [each for each in parts if each.level == name] for name in device.memory}

@@ -128,14 +128,25 @@ def test_generated_kernels_lie_between_the_peak_and_the_reference_kernels():
 
 def test_all_wrong_options_are_listed_at_once():
     with pytest.raises(InputError) as caught:
-        estimate(build("resnet8"), "stm32h7a3", runtime="magic", precision="fp32", batch=0, threads=2, frequency_hz=1e9)
+        estimate(build("resnet8"), "stm32h7a3", precision="fp32", batch=0, threads=2, frequency_hz=1e9)
     assert list(caught.value.problems) == [
-        "runtime: 'magic' is unknown; supported: generated",
         "precision: no 'fp32' kernels are generated; supported: int8",
         "batch: 0 inputs; expected at least 1",
         "threads: 2; expected 1 to 1, the cores of stm32h7a3",
         "frequency: 1000 MHz; expected 22 MHz to 280 MHz",
     ]
+
+
+def test_an_unknown_runtime_or_precision_of_it_is_an_error_that_names_what_there_is():
+    with pytest.raises(InputError) as caught:
+        estimate(build("resnet8"), "stm32h7a3", runtime="x-cube-ai-11", batch=0)
+    assert list(caught.value.problems) == [
+        "runtime: 'x-cube-ai-11' is unknown; did you mean 'x-cube-ai-10'?",
+        "batch: 0 inputs; expected at least 1",
+    ]
+    with pytest.raises(InputError) as caught:
+        estimate(build("resnet8"), "stm32h7a3", runtime="x-cube-ai-10", precision="fp16")
+    assert list(caught.value.problems) == ["precision: runtime x-cube-ai-10 has no 'fp16'; supported: int8"]
 
 
 def test_an_operator_without_a_cost_stops_the_estimate_or_shows_its_share():

@@ -1,0 +1,124 @@
+"""Matching: a measured row to a device, a runtime and a network, or the reason why not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import TYPE_CHECKING
+
+from device_models.device import device_names, load_device
+from device_models.networks import plain
+from device_models.runtime import GENERATED, load_runtime, runtime_names
+from workloads.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from device_models.device import Device
+    from device_models.measured import Measured
+    from device_models.networks import Models
+    from device_models.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A measured row, and what it was measured on: device, runtime, and where the network is."""
+
+    row: Measured
+    device: Device
+    runtime: Runtime
+    place: str
+
+    @property
+    def frequency_hz(self) -> float:
+        """Clock of the row, the device's nominal one where the row has none. [Hz]"""
+        return self.device.frequency_hz if self.row.frequency_hz is None else self.row.frequency_hz
+
+    @property
+    def threads(self) -> int:
+        """Threads of the row, the device's default where the row has none."""
+        return self.device.default_threads if self.row.threads is None else self.row.threads
+
+
+@dataclass(frozen=True)
+class Unmatched:
+    """A measured row that cannot be predicted, and why."""
+
+    row: Measured
+    reason: str
+
+
+def match(
+    row: Measured, models: Models, *, device: Device | None = None, runtime: Runtime | None = None
+) -> Matched | Unmatched:
+    """Return what a row was measured on; ``device`` and ``runtime`` stand for what its names say."""
+    try:
+        chosen = device or find_device(row.device)
+        library = runtime or find_runtime(row.runtime, row.precision, chosen)
+        place = models.find(row.model)
+    except InputError as error:
+        return Unmatched(row, "; ".join(error.problems))
+    if place is None:
+        return Unmatched(row, f"network {row.model!r} is in no folder of models, and is not built in")
+    found = Matched(row, chosen, library, place)
+    reason = _reason(found)
+    return found if reason is None else Unmatched(row, reason)
+
+
+def _reason(found: Matched) -> str | None:
+    """Return why a row of a known device, runtime and network cannot be predicted."""
+    from device_models.estimate import option_problems
+
+    row = found.row
+    if "/" in row.precision:
+        return f"precision {row.precision!r}: the network is not the one of its name"
+    if row.superseded:
+        return "superseded by a newer row of the same source"
+    if row.latency_s is None:
+        return "no latency is published"
+    at = (row.precision, row.batch, found.threads, found.frequency_hz)
+    problems = option_problems(found.device, found.runtime, *at)
+    return "; ".join(problems) if problems else None
+
+
+@cache
+def find_device(name: str) -> Device:
+    """Return the device of the catalogue that a row names, whatever its case and punctuation.
+
+    Raises
+    ------
+    InputError
+        None is called so.
+    """
+    known = {plain(alias): chip for chip in device_names() for alias in (chip, *load_device(chip).aliases)}
+    if plain(name) not in known:
+        raise InputError("device", [f"device {name!r} is not in the catalogue; {_hint(name, known)}"])
+    return load_device(known[plain(name)])
+
+
+def find_runtime(name: str, precision: str, device: Device) -> Runtime:
+    """Return the runtime that a row names: of those that are called so, the one for the device's core and precision.
+
+    Raises
+    ------
+    InputError
+        None is called so, or none of those is for the core or the precision.
+    """
+    every = [load_runtime(each) for each in runtime_names() if each != GENERATED]
+    called = [
+        each for each in every if any(fnmatchcase(name.lower(), alias.lower()) for alias in (each.name, *each.aliases))
+    ]
+    if not called:
+        raise InputError("runtime", [f"runtime {name!r} is unknown; {_hint(name, [each.name for each in every])}"])
+    fitting = [each for each in called if precision in each.precisions and each.knows(device.core.name)]
+    if not fitting:
+        names = ", ".join(each.name for each in called)
+        raise InputError("runtime", [f"runtime {names} has no {precision} for core {device.core.name}"])
+    return fitting[0]
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """Suggest a close name; a list of all would be as long as the catalogue."""
+    hint = did_you_mean(name, known)
+    return hint if hint.startswith("did") else "nothing is called like it"

@@ -1,0 +1,146 @@
+"""Networks by the names that measurements give them: files in folders, layer tables, built-ins; and their families."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from device_models.figures import Sourced, read_toml
+from workloads.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from workloads.graph import Graph
+
+
+class Network(Sourced):
+    """Names of one network, the most informative first.
+
+    Parameters
+    ----------
+    dead_channels
+        Output channels that always hold zero, by the number of the convolution; for shapes without weights.
+    """
+
+    names: tuple[str, ...] = Field(min_length=1)
+    dead_channels: dict[int, int] = Field(default_factory=dict)
+
+
+class NetworkFile(Sourced):
+    """The tables of the file of names."""
+
+    schema_version: int = Field(alias="schema")
+    families: dict[str, tuple[str, ...]]
+    network: tuple[Network, ...]
+
+
+@cache
+def known_networks() -> NetworkFile:
+    """Return the names of networks that presage knows."""
+    return NetworkFile.model_validate(read_toml(Path(str(files("device_models") / "networks.toml"))))
+
+
+def family(model: str) -> str:
+    """Return the architecture a network's name stands for: networks of one family are left out together."""
+    name = model.lower()
+    for found, patterns in known_networks().families.items():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            return found
+    return name
+
+
+def plain(name: str) -> str:
+    """Return a name without case, spaces and punctuation."""
+    return re.sub(r"[^a-z0-9.+]", "", name.lower())
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where networks are found.
+
+    Parameters
+    ----------
+    places
+        What ``workloads.readers.load`` takes, by plain name.
+    """
+
+    places: Mapping[str, str] = field(repr=False)
+
+    def find(self, model: str) -> str | None:
+        """Return where a network is, by any of its names; None where no folder, table or built-in has it."""
+        return next((self.places[plain(name)] for name in _names(model) if plain(name) in self.places), None)
+
+    def graph(self, model: str, *, drops_dead_channels: bool = False) -> Graph:
+        """Return a network as some runtime executes it.
+
+        Raises
+        ------
+        InputError
+            There is no such network, or its file is wrong.
+        """
+        place = self.find(model)
+        if place is None:
+            raise InputError("model", [f"{model!r} is in no folder of models; {did_you_mean(model, self.places)}"])
+        known = next((each for each in known_networks().network if model in each.names), None)
+        graph = _load(place)
+        return _narrowed(graph, known.dead_channels) if drops_dead_channels and known is not None else graph
+
+
+@lru_cache(maxsize=256)
+def _load(place: str) -> Graph:
+    from workloads.readers.load import load
+
+    return load(place)
+
+
+def _names(model: str) -> tuple[str, ...]:
+    """Return all names of a network, the most informative first."""
+    wanted = plain(model)
+    known = next((each.names for each in known_networks().network if wanted in map(plain, each.names)), ())
+    return (*known, model)
+
+
+def _narrowed(graph: Graph, dead: Mapping[int, int]) -> Graph:
+    """Leave out what is known to be dead in a network whose own weights do not tell."""
+    from workloads.operators import Conv2d, DepthwiseConv2d
+    from workloads.passes.dead_channels import dead_channels, without_dead_channels
+
+    if not dead or dead_channels(graph):
+        return graph
+    convolutions = [layer for layer in graph.layers if isinstance(layer.operator, Conv2d | DepthwiseConv2d)]
+    return without_dead_channels(graph, {convolutions[index].outputs[0]: count for index, count in dead.items()})
+
+
+def find_models(folders: Iterable[Path]) -> Models:
+    """Return the built-ins, and what folders hold at any depth: model files and the networks of layer tables.
+
+    Raises
+    ------
+    InputError
+        A folder does not exist.
+    """
+    from workloads.models import BUILT_IN
+    from workloads.readers import table
+
+    places = {plain(name): name for name in BUILT_IN}
+    chosen = list(folders)
+    if missing := [folder for folder in chosen if not folder.is_dir()]:
+        raise InputError("--models", [f"{folder} is no folder" for folder in missing])
+    for folder in chosen:
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".tflite", ".onnx", ".param"):
+                places[plain(path.stem)] = str(path)
+            elif path.suffix == ".csv":
+                try:
+                    places |= {plain(name): f"{path}#{name}" for name in table.networks(path)}
+                except InputError:
+                    continue  # another kind of table
+    return Models(places)

@@ -1,0 +1,244 @@
+"""Runtimes: named kernel libraries as data, at most about eight fitted multipliers on what a layer asks of a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from device_models.figures import Figure, Sourced, read_toml, source_faults, tidy
+from device_models.layer_classes import CLASSES
+from device_models.quantities import Hertz, Seconds, faults_of
+from workloads.errors import InputError, did_you_mean
+from workloads.passes.retype import PRECISIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+GENERATED = "generated"
+Z80 = 1.2815515655446004  # of a normal distribution, 80 % lie within this many standard deviations
+Quantity = Literal[
+    "program", "peak", "macs", "outputs", "elements", "weights", "reloads", "activations", "calls", "forks"
+]
+
+
+class Term(Sourced):
+    """One multiplier: of which quantity, of which layers.
+
+    Parameters
+    ----------
+    layers
+        Layer classes, or "all".
+    multiplier
+        Its range holds the true one in 80 of 100 cases; without a range it is fixed.
+    bounds
+        What physics allows.
+    """
+
+    layers: tuple[str, ...] = Field(min_length=1)
+    quantity: Quantity
+    multiplier: Figure[float]
+    bounds: tuple[float, float] = (0.0, 1000.0)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Term:
+        if unknown := [name for name in self.layers if name not in {*CLASSES, "all"}]:
+            raise ValueError(f"layers: {unknown[0]!r} is unknown; {did_you_mean(unknown[0], [*CLASSES, 'all'])}")
+        low, high = self.bounds
+        if not 0 <= low <= self.multiplier.value <= high:
+            raise ValueError(f"multiplier {self.multiplier.value:g} is outside its bounds {low:g} .. {high:g}")
+        return self
+
+    def covers(self, kind: str) -> bool:
+        """Whether the term applies to a layer class."""
+        return kind in self.layers or "all" in self.layers
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the multiplier; zero if it is fixed."""
+        figure = self.multiplier
+        return 0.0 if figure.low is None else (figure.highest - figure.lowest) / (2 * Z80)
+
+
+class Band(Sourced):
+    """How far off predictions are.
+
+    Parameters
+    ----------
+    residual
+        Standard deviation of ln(measured / predicted) with the multipliers as they are.
+    factor
+        So many predicted standard deviations to either side hold 80 % of held-out measurements.
+    elsewhere
+        Standard deviation added on a core that no fitted row is from.
+    correlation
+        Of the fitted multipliers, in the order of the terms; none where absent.
+    """
+
+    residual: Figure[float]
+    factor: Figure[float]
+    elsewhere: Figure[float]
+    correlation: tuple[tuple[float, ...], ...] = ()
+
+
+class FittedRow(Sourced):
+    """A measured row that a fit used, and what the fit makes of it, with and without the row's family."""
+
+    model: str
+    device: str
+    family: str
+    frequency: Annotated[float, *Hertz.__metadata__]
+    threads: int = 1
+    measured: Annotated[float, *Seconds.__metadata__]
+    fitted: Annotated[float, *Seconds.__metadata__]
+    held_out: Annotated[float, *Seconds.__metadata__]
+    source: str
+
+
+class RuntimeFile(Sourced):
+    """The tables of a runtime's file.
+
+    Parameters
+    ----------
+    aliases
+        Patterns of names under which measurements call it, e.g. "X-CUBE-AI 10.*".
+    cores
+        Patterns of cores that its rows are from.
+    core_factors
+        By pattern of the core: what compiled kernels take there, relative to Programs whose schedule is ideal.
+    prior
+        The runtime that the fit was drawn towards.
+    prior_for
+        Patterns of cores for which this file is the start of a fit, and the answer without one.
+    drops_dead_channels
+        Whether it leaves out channels that always hold zero.
+    """
+
+    schema_version: int = Field(alias="schema")
+    title: str
+    aliases: tuple[str, ...] = ()
+    cores: tuple[str, ...] = Field(min_length=1)
+    precisions: tuple[str, ...] = Field(min_length=1)
+    prior: str | None = None
+    prior_for: tuple[str, ...] = ()
+    drops_dead_channels: bool = False
+    core_factors: dict[str, Figure[float]] = Field(default_factory=dict)
+    terms: dict[str, Term] = Field(min_length=1)
+    band: Band
+    rows: tuple[FittedRow, ...] = ()
+    sources: dict[str, str]
+
+    @model_validator(mode="after")
+    def _sound(self) -> RuntimeFile:
+        if unknown := [name for name in self.precisions if name not in PRECISIONS]:
+            raise ValueError(f"precisions: {unknown[0]!r} is unknown; {did_you_mean(unknown[0], PRECISIONS)}")
+        fitted = sum(term.spread > 0 for term in self.terms.values())
+        shape = {len(self.band.correlation), *map(len, self.band.correlation)}
+        if self.band.correlation and shape != {fitted}:
+            raise ValueError(f"band.correlation: expected {fitted} rows of {fitted} for the terms with a range")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Runtime:
+    """A runtime: its name, and the tables of its file."""
+
+    name: str
+    title: str
+    aliases: tuple[str, ...]
+    cores: tuple[str, ...]
+    precisions: tuple[str, ...]
+    prior: str | None
+    prior_for: tuple[str, ...]
+    drops_dead_channels: bool
+    core_factors: Mapping[str, Figure[float]]
+    terms: Mapping[str, Term]
+    band: Band
+    rows: tuple[FittedRow, ...] = field(repr=False)
+    sources: Mapping[str, str] = field(repr=False)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether measurements stand behind the multipliers."""
+        return bool(self.rows)
+
+    def core_factor(self, core: str) -> float:
+        """Return what compiled kernels take on a core, relative to Programs; 1 where nothing is said."""
+        found = (factor.value for pattern, factor in self.core_factors.items() if fnmatchcase(core, pattern))
+        return next(found, 1.0)
+
+    def knows(self, core: str) -> bool:
+        """Whether rows of a core were fitted, or the file was written for it."""
+        return any(fnmatchcase(core, pattern) for pattern in self.cores)
+
+
+def runtime_names() -> tuple[str, ...]:
+    """Return the names of the shipped runtimes, and ``generated``."""
+    found = (item.name for item in (files("device_models") / "runtimes").iterdir())
+    return (GENERATED, *sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+
+
+@cache
+def load_runtime(name_or_path: str) -> Runtime:
+    """Return a shipped runtime by name, or the one at a path ending in ``.toml``.
+
+    Raises
+    ------
+    InputError
+        There is no such runtime, or its file is wrong; with every fault.
+    """
+    if name_or_path.endswith(".toml"):
+        return read_runtime(Path(name_or_path))
+    names = runtime_names()
+    if name_or_path not in names or name_or_path == GENERATED:
+        raise InputError("runtime", [f"{name_or_path!r} is unknown; {did_you_mean(name_or_path, names)}"])
+    return read_runtime(Path(str(files("device_models") / "runtimes" / f"{name_or_path}.toml")))
+
+
+def prior_for(core: str) -> Runtime:
+    """Return the runtime that a fit for a core starts from: the one whose pattern says most of the core's name."""
+    found: list[tuple[int, str]] = []
+    for name in runtime_names():
+        if name != GENERATED:
+            patterns = [each for each in load_runtime(name).prior_for if fnmatchcase(core, each)]
+            found += [(len(pattern), name) for pattern in patterns]
+    if not found:
+        raise InputError("runtime", [f"no prior for core {core!r}; name one"])
+    return load_runtime(max(found)[1])
+
+
+def read_runtime(path: Path) -> Runtime:
+    """Return the runtime that a file describes.
+
+    Raises
+    ------
+    InputError
+        With every fault of the file.
+    """
+    return runtime_of(read_toml(path), path)
+
+
+def runtime_of(table: Mapping[str, Any], path: Path) -> Runtime:
+    """Return the runtime that the tables of a file describe; the file's stem is its name.
+
+    Raises
+    ------
+    InputError
+        With every fault of the tables.
+    """
+    try:
+        checked = RuntimeFile.model_validate(table)
+    except ValidationError as error:
+        raise InputError(path, tidy(faults_of(error, RuntimeFile))) from None
+    if faults := source_faults([checked], checked.sources):
+        raise InputError(path, faults)
+    return Runtime(
+        path.stem, checked.title, checked.aliases, checked.cores, checked.precisions, checked.prior,
+        checked.prior_for, checked.drops_dead_channels, checked.core_factors, checked.terms, checked.band,
+        checked.rows, checked.sources,
+    )  # fmt: skip
