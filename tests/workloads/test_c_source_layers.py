@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from workloads.codegen import choices, generate, pack
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec
+from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
 from workloads.isa import load_isa
 from workloads.operands import Operands
 
@@ -27,6 +27,7 @@ SPECS = (
     ElementwiseSpec("requantize", 271, 271),
     ElementwiseSpec("clamp", 271, 271),
     CopySpec(1003, 59),
+    SoftmaxSpec(3, 77),
 )
 
 
@@ -45,6 +46,8 @@ def job(toolchains, spec, isa, seed):
 
 def operands_of(spec, random):
     """Draw constants; scales reach above 1, so that left shifts occur."""
+    if isinstance(spec, SoftmaxSpec):
+        return Operands((float(random.uniform(0.01, 0.5)),), (3,), 1 / 256, -128, -128, 127, weight_scales=np.empty(0))
     low = int(random.integers(-128, 0))
     same = isinstance(spec, PoolSpec) and not spec.rescale and not spec.mean
     same |= isinstance(spec, ElementwiseSpec) and spec.kind == "clamp"

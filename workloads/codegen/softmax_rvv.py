@@ -38,14 +38,14 @@ def generate(spec: SoftmaxSpec, isa: InstructionSet) -> Program:
     """
     if spec.columns > words.MOST_COLUMNS:
         raise NotImplementedError(f"{isa.name}: softmax over {spec.columns} columns; at most {words.MOST_COLUMNS}")
-    lanes = base.lanes(isa, GROUP)
-    body = _maximum(spec, isa) + _exponentials(spec, isa, lanes) + _inverse()
+    lanes = _power_of_two(min(base.lanes(isa, GROUP), spec.columns))
+    body = _maximum(spec, isa) + _exponentials(spec, isa, lanes) + _sum(spec, isa, lanes) + _inverse()
     body += _shares(spec, isa, lanes)
     constants = tuple(Instruction("lw", register, (_constant(name),)) for name, register in _HELD.items())
     buffers = (
         Buffer("input", spec.rows * spec.columns, role="input"),
         Buffer("parameters", words.PARAMETER_BYTES, role="parameters"),
-        Buffer("exponentials", 4 * spec.columns),
+        Buffer("exponentials", 4 * -(-spec.columns // lanes) * lanes),
         Buffer("fold", max(4 * lanes, _byte_lanes(isa))),
         Buffer("output", spec.rows * spec.columns, role="output"),
     )
@@ -67,26 +67,32 @@ def _byte_lanes(isa: InstructionSet) -> int:
     return base.lanes(isa, GROUP, 8)
 
 
+def _power_of_two(most: int) -> int:
+    """Return the largest power of two up to ``most``: groups of as many lanes fold in halves."""
+    return 1 << (most.bit_length() - 1)
+
+
 def _maximum(spec: SoftmaxSpec, isa: InstructionSet) -> Body:
-    """Leave the largest byte of a row in a scalar register."""
+    """Leave the largest byte of a row in a scalar register; the last strip overlaps the one before."""
     at = Address("input", 0, (("row", spec.columns),))
-    lanes = min(_byte_lanes(isa), spec.columns)
+    lanes = _power_of_two(min(_byte_lanes(isa), spec.columns))
     body: Body = (base.SET_VL, Instruction("vle8.v", _LARGEST, (at,), lanes))
-    for first, size, trips in split(spec.columns - lanes, lanes):
+    whole, rest = divmod(spec.columns, lanes)
+    for first, trips in ((lanes, whole - 1), (spec.columns - lanes, min(rest, 1))):
         strip = (
             base.SET_VL,
-            Instruction("vle8.v", _BYTES, (at.plus(lanes + first, strip=size),), size),
-            Instruction("vmax.vv.e8", _LARGEST, (_LARGEST, _BYTES), size),
+            Instruction("vle8.v", _BYTES, (at.plus(first, strip=lanes),), lanes),
+            Instruction("vmax.vv.e8", _LARGEST, (_LARGEST, _BYTES), lanes),
         )
         body += loop(isa, "strip", trips, strip)
     fold = Address("fold")
     while lanes > 1:
-        half = (lanes + 1) // 2
+        half = lanes // 2
         body += (
             base.SET_VL,
             Instruction("vse8.v", fold, (_LARGEST,), lanes),
             base.SET_VL,
-            Instruction("vle8.v", _BYTES, (fold.plus(lanes - half),), half),
+            Instruction("vle8.v", _BYTES, (fold.plus(half),), half),
             Instruction("vmax.vv.e8", _LARGEST, (_LARGEST, _BYTES), half),
         )
         lanes = half
@@ -94,11 +100,13 @@ def _maximum(spec: SoftmaxSpec, isa: InstructionSet) -> Body:
 
 
 def _exponentials(spec: SoftmaxSpec, isa: InstructionSet, lanes: int) -> Body:
-    """Store the exponentials of a row and add them up in one lane."""
-    at = Address("input", 0, (("row", spec.columns),))
-    lanes = min(lanes, spec.columns)
-    whole = _words(lanes)
-    body: Body = (base.SET_VL, *whole.emit("subtract", whole.total, whole.total, whole.total))
+    """Store the exponentials of a row, and zeros up to whole groups."""
+    at, kept = Address("input", 0, (("row", spec.columns),)), Address("exponentials")
+    body: Body = ()
+    if spec.columns % lanes:
+        w = _words(lanes)
+        last = kept.plus(4 * (spec.columns // lanes) * lanes)
+        body += (base.SET_VL, *w.word(w.result, "zero"), Instruction("vse32.v", last, (w.result,), lanes))
     for first, size, trips in split(spec.columns, lanes):
         w = _words(size)
         strip: Body = (
@@ -107,18 +115,27 @@ def _exponentials(spec: SoftmaxSpec, isa: InstructionSet, lanes: int) -> Body:
             Instruction("vsext.vf4.e32", w.value, (_BYTES,), size),
             Instruction("vsub.vx.e32", w.value, (w.value, _MAXIMUM), size),
             *words.exponential(w),
-            Instruction("vse32.v", Address("exponentials", 4 * first, (("strip", 4 * size),)), (w.result,), size),
+            Instruction("vse32.v", kept.plus(4 * first, strip=4 * size), (w.result,), size),
         )
         body += loop(isa, "strip", trips, strip)
+    return body
+
+
+def _sum(spec: SoftmaxSpec, isa: InstructionSet, lanes: int) -> Body:
+    """Add up the exponentials of a row in one lane."""
+    w, kept = _words(lanes), Address("exponentials", 0, (("group", 4 * lanes),))
+    body: Body = (base.SET_VL, *w.word(w.total, "zero"))
+    group = (Instruction("vle32.v", w.result, (kept,), lanes), *words.accumulate(w))
+    body += loop(isa, "group", -(-spec.columns // lanes), group)
     fold = Address("fold")
     while lanes > 1:
-        half = (lanes + 1) // 2
-        w = _words(lanes - half)
+        half = lanes // 2
+        w = _words(half)
         body += (
             base.SET_VL,
             Instruction("vse32.v", fold, (w.total,), lanes),
             base.SET_VL,
-            Instruction("vle32.v", w.other, (fold.plus(4 * half),), lanes - half),
+            Instruction("vle32.v", w.other, (fold.plus(4 * half),), half),
             *w.emit("add", w.total, w.total, w.other),
         )
         lanes = half

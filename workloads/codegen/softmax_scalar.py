@@ -77,7 +77,7 @@ def generate(spec: SoftmaxSpec, scalar: Scalar) -> Program:
     body += loop(isa, "column", spec.columns, (
         scalar.emit("load_byte", w.value, at), *scalar.bound("maximum", largest, w.value)
     ))  # fmt: skip
-    body += w.emit("subtract", w.total, w.total, w.total)
+    body += w.word(w.total, "zero")
     body += loop(isa, "column", spec.columns, (
         scalar.emit("load_byte", w.value, at), *w.emit("subtract", w.value, w.value, largest), *words.exponential(w),
         scalar.emit("store_word", kept, w.result), *words.accumulate(w),

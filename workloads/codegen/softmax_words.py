@@ -27,7 +27,7 @@ _FIXED = {
     "exp_of_eighth": kernel.EXP_OF_EIGHTH, **_POWERS, "largest": kernel.INT32_MAX, "one": 1, "two": 2, "four": 4,
     "eight": 8, "below_8": 2**23, "below_4": 2**27, "below_2": 2**29, "below_1": 2**30,
     "start": kernel.FORTY_EIGHT_SEVENTEENTHS, "slope": kernel.THIRTY_TWO_SEVENTEENTHS, "amount": 33, "lowest": -128,
-    "highest": 127,
+    "highest": 127, "zero": 0,
 }  # fmt: skip
 NAMES = ("multiplier", "shift", "smallest", *_FIXED)
 PARAMETER_BYTES = 4 * len(NAMES)
@@ -89,7 +89,7 @@ class Words:
 
 
 def exponential(w: Words) -> Body:
-    """Replace the difference to the maximum in ``value`` by its exponential in ``result``; add it to ``total``."""
+    """Leave the exponential of the difference to the maximum, which ``value`` holds, in ``result``."""
     body = w.with_constant("subtract", w.dropped, w.value, "smallest") + w.emit("right", w.dropped, w.dropped, w.top)
     body += w.with_constant("left_by", w.value, w.value, "shift")
     body += w.with_constant("high", w.value, w.value, "multiplier")
@@ -105,9 +105,13 @@ def exponential(w: Words) -> Body:
     body += w.emit("right", w.mask, w.value, w.top)
     body += w.with_constant("xor", w.result, w.result, "largest") + w.emit("and", w.result, w.result, w.mask)
     body += w.with_constant("xor", w.result, w.result, "largest")
-    body += w.emit("and", w.mask, w.result, w.dropped) + w.emit("xor", w.result, w.result, w.mask)
-    body += w.emit("right", w.other, w.result, kernel.SUM_INTEGER_BITS - 1)
-    return body + w.halved(w.other, 1) + w.emit("add", w.total, w.total, w.other)
+    return body + w.emit("and", w.mask, w.result, w.dropped) + w.emit("xor", w.result, w.result, w.mask)
+
+
+def accumulate(w: Words) -> Body:
+    """Add the exponential in ``result`` to ``total``; spoils ``other``."""
+    body = w.emit("right", w.other, w.result, kernel.SUM_INTEGER_BITS - 1) + w.halved(w.other, 1)
+    return body + w.emit("add", w.total, w.total, w.other)
 
 
 def _series(w: Words) -> Body:
