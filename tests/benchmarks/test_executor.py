@@ -23,7 +23,7 @@ from workloads.run_programs import prepare
 SPEC = ConvSpec(1, 16, 16, 64, 16, 16, 64, (3, 3), (1, 1), (1, 1))
 SCALAR, VECTOR, CUBE = 50e6, 1e9, 5e9  # instructions/s, MAC/s, MAC/s
 RVV = [("rvv", {"vlen": vlen}) for vlen in (128, 256, 512)]
-SETS = [("thumb2-dsp", {}), ("rv32im", {}), ("rv64gc", {}), *RVV, ("avx2", {}), ("avx512-vnni", {}), ("davinci", {})]
+SETS = [each for name in PROFILE_OF for each in (RVV if name == "rvv" else [(name, {})])]
 TINY = ("resnet8", "dscnn_kws", "mobilenet_v1_025_96", "fc_autoencoder")
 
 

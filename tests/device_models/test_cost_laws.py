@@ -20,9 +20,10 @@ from workloads.operators import Conv2d, DepthwiseConv2d, FullyConnected, Reshape
 from workloads.program import Address, Loop, Program, count
 
 SETS = [
-    ("thumb2-dsp", {}), ("rv32im", {}), ("rv64gc", {}), ("rvv", {"vlen": 128}), ("rvv", {"vlen": 256}),
-    ("rvv", {"vlen": 512}), ("avx2", {}), ("avx512-vnni", {}), ("davinci", {}),
-]  # fmt: skip
+    (name, parameters)
+    for name in PROFILE_OF
+    for parameters in ([{"vlen": vlen} for vlen in (128, 256, 512)] if name == "rvv" else [{}])
+]
 CORES = [name for name in core_names() if set(load_core(name).instruction_sets) & set(PROFILE_OF)]
 FEW = settings(max_examples=5, deadline=None)
 

@@ -17,9 +17,10 @@ from workloads.operators import Softmax
 from workloads.program import count
 
 SETS = [
-    ("thumb2-dsp", {}), ("rv32im", {}), ("rv64gc", {}), ("rvv", {"vlen": 128}), ("rvv", {"vlen": 256}),
-    ("rvv", {"vlen": 512}), ("avx2", {}), ("avx512-vnni", {}), ("davinci", {}),
-]  # fmt: skip
+    (name, parameters)
+    for name in PROFILE_OF
+    for parameters in ([{"vlen": vlen} for vlen in (128, 256, 512)] if name == "rvv" else [{}])
+]
 
 
 def operands_of(scale, zero_point=0, output=(1 / 256, -128)):

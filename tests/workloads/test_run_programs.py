@@ -28,9 +28,10 @@ from workloads.run_programs import prepare, run
 from workloads.tensor import Quantization
 
 SETS = [
-    ("thumb2-dsp", {}), ("rv32im", {}), ("rv64gc", {}), ("rvv", {"vlen": 128}), ("rvv", {"vlen": 256}),
-    ("rvv", {"vlen": 512}), ("avx2", {}), ("avx512-vnni", {}), ("davinci", {}),
-]  # fmt: skip
+    (name, parameters)
+    for name in PROFILE_OF
+    for parameters in ([{"vlen": vlen} for vlen in (128, 256, 512)] if name == "rvv" else [{}])
+]
 on_every_set = pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
 MODELS = Path(__file__).parents[2].parent / "shared" / "models" / "mlperf_tiny"
 
@@ -127,7 +128,8 @@ def test_a_view_needs_no_program_and_no_kernel_computes_in_its_place():
 
 @pytest.mark.parametrize(
     ("model", "name", "parameters"),
-    [(model, *SETS[(2 * number + step) % 9]) for number, model in enumerate(TINY) for step in range(3)], ids=str,
+    [(model, *SETS[(3 * number + step) % len(SETS)]) for number, model in enumerate(TINY) for step in range(3)],
+    ids=str,
 )  # fmt: skip
 def test_a_tiny_network_executes_whole_as_programs(model, name, parameters):
     """Each set in at least one network; all networks on all sets are a benchmark."""
