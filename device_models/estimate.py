@@ -9,6 +9,7 @@ from device_models.costing import Kernel, layer_kernel, together
 from device_models.device import Device, load_device
 from device_models.energy import Activity, energy
 from device_models.memory import Traffic, Working, home, memory_time
+from device_models.placement import placed
 from device_models.result import Estimate, LayerEstimate
 from device_models.runtime import GENERATED, Runtime, load_runtime
 from workloads.errors import InputError
@@ -220,8 +221,7 @@ def _total(graph: Graph, setting: Setting, rows: list[tuple[LayerEstimate, Kerne
     at = (setting.threads, setting.frequency_hz)
     low_j = energy(device, Activity(low_s, macs, outer), *at, "low") * band.energy.lowest
     high_j = energy(device, Activity(high_s, macs, outer), *at, "high") * band.energy.highest
-    scratch = max((kernel.scratch_bytes for _, kernel in rows), default=0)
-    peak = working.activations_bytes + scratch
+    peak = placed(graph, "generated", {row.name: kernel.scratch_bytes for row, kernel in rows}).ram_bytes
     return Estimate(
         model=graph.name,
         device=device.name,

@@ -10,6 +10,7 @@ import numpy as np
 
 from device_models.amounts import COMPUTE, MEMORY, LayerAmounts, layer_amounts
 from device_models.energy import Activity, energy
+from device_models.placement import placed
 from device_models.result import Estimate, LayerEstimate
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _total(
     energy_j = sum(row.energy_j for row in layers)
     low_j = energy(device, Activity(low_s, macs, outer), *at, "low")
     high_j = energy(device, Activity(high_s, macs, outer), *at, "high")
-    peak = working.activations_bytes + max((each.scratch_bytes for each in found.layers), default=0)
+    memory = placed(prepared, runtime.name, {each.layer.name: each.scratch_bytes for each in found.layers})
     return Estimate(
         model=prepared.name,
         device=device.name,
@@ -169,8 +170,8 @@ def _total(
         frequency_hz=setting.frequency_hz,
         macs=macs,
         weights_bytes=working.weights_bytes,
-        peak_ram_bytes=peak,
-        fits=fits(device, working.weights_bytes, peak),
+        peak_ram_bytes=memory.ram_bytes,
+        fits=fits(device, memory.flash_bytes, memory.ram_bytes),
         latency_s=latency_s,
         latency_low_s=low_s,
         latency_high_s=high_s,
