@@ -23,6 +23,7 @@ from workloads.operators import (
     DepthwiseConv2d,
     FullyConnected,
     Function,
+    MatMul,
     Mean,
     Mul,
     Pad,
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 _GENERATED = (
-    Conv2d, DepthwiseConv2d, FullyConnected, Pool2d, Mean, Add, Sub, Mul, Activation, Quantize, Pad, Concat, Transpose,
-    Resize2d, Softmax, *get_args(Function),
+    Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Pool2d, Mean, Add, Sub, Mul, Activation, Quantize, Pad, Concat,
+    Transpose, Resize2d, Softmax, *get_args(Function),
 )  # fmt: skip
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
+from workloads.codegen.specs import (
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    LookupSpec,
+    MatMulSpec,
+    MatrixSpec,
+    PoolSpec,
+    SoftmaxSpec,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +26,9 @@ _TOLD: Mapping[type, set[str]] = {
     ConvSpec: {*_WINDOW, "channels_out", "depthwise"},
     PoolSpec: {*_WINDOW, "kind", "mean"},
     MatrixSpec: {"rows", "depth", "columns", "batch"},
+    MatMulSpec: {"rows", "depth", "columns", "batch"},
     ElementwiseSpec: {"kind", "elements", "period"},
+    LookupSpec: {"elements"},
     CopySpec: {"elements", "run"},
     SoftmaxSpec: {"rows", "columns"},
 }
@@ -52,9 +63,15 @@ def _words(spec: Spec) -> Iterator[str]:
             yield "matmul"
             yield _batch(spec.batch)
             yield f"{spec.rows}x{spec.depth} * {spec.depth}x{spec.columns}"
+        case MatMulSpec():
+            yield "product"
+            yield _batch(spec.batch)
+            yield f"{spec.rows}x{spec.depth} * {spec.depth}x{spec.columns}"
         case ElementwiseSpec():
             yield f"{spec.kind} {spec.elements}"
             yield f"repeat {spec.period}" if spec.period != spec.elements else ""
+        case LookupSpec():
+            yield f"lookup {spec.elements}"
         case CopySpec():
             yield f"copy {spec.elements} in runs of {spec.run}"
         case SoftmaxSpec():

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
+from workloads.codegen.specs import (
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    LookupSpec,
+    MatMulSpec,
+    MatrixSpec,
+    PoolSpec,
+    SoftmaxSpec,
+)
 from workloads.shapes import same_padding, windows
 
 if TYPE_CHECKING:
@@ -178,11 +187,12 @@ OPERATORS: Mapping[str, tuple[type[_Shape], Callable[[Any], Spec]]] = {
     "conv2d": (Convolution, _convolution),
     "depthwise_conv2d": (Depthwise, _convolution),
     "fully_connected": (Product, _matrix),
-    "matmul": (Product, _matrix),
+    "matmul": (Product, lambda shape: MatMulSpec(shape.rows, shape.depth, shape.columns, shape.batch)),
     "max_pool2d": (Pooling, _pooling("max")),
     "average_pool2d": (Pooling, _pooling("average")),
     "mean": (Whole, _mean),
     **{kind: (Elements, _elementwise(kind)) for kind in ("add", "mul", "requantize", "clamp")},
     "softmax": (Rows, lambda shape: SoftmaxSpec(shape.rows, shape.columns)),
+    "lookup": (Elements, lambda shape: LookupSpec(shape.elements)),
     "copy": (Moved, lambda shape: CopySpec(shape.elements, shape.run)),
 }

@@ -85,7 +85,7 @@ def program_of(isa, op, count, memory):
     for letter, kind, elements in zip("abc", meaning.sources, read, strict=False):
         if f"{{{letter}.at}}" in line or meaning.kind == "load" or (memory and letter == "abc"[len(read) - 1]):
             sources.append(Address(letter))
-        elif letter != "a" and re.search(r"\.[vw]i|^s[lr]ai?$|^sl+i$|^shr$", op):
+        elif letter != "a" and re.search(r"\.[vw]i|^s[lr]ai?$|^sl+i$|^shr$|^vpslld$", op):
             sources.append(3)
         else:
             sources.append(names[letter])

@@ -23,6 +23,7 @@ from workloads.codegen.specs import (
     CopySpec,
     ElementwiseSpec,
     LookupSpec,
+    MatMulSpec,
     MatrixSpec,
     MoveSpec,
     PoolSpec,
@@ -67,7 +68,7 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             straight = CopySpec(math.prod(spec.output_shape), min(box.run for box in boxes(spec)))
             made = davinci_vector.generate_copy(straight, isa, options)
             return replace(made, notes={**made.notes, "values": "davinci: moves are priced as straight copies"})
-        case MatrixSpec():
+        case MatrixSpec() | MatMulSpec():
             raise NotImplementedError("davinci: no kernel is generated for products of two activations")
         case SoftmaxSpec():
             return softmax_davinci.generate(spec, isa, options)

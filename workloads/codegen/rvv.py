@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from workloads.codegen import (
     lookup_rvv,
     lookup_tables,
+    matmul_rvv,
     rvv_elementwise,
     rvv_pool,
     rvv_product,
@@ -21,6 +22,7 @@ from workloads.codegen.specs import (
     CopySpec,
     ElementwiseSpec,
     LookupSpec,
+    MatMulSpec,
     MatrixSpec,
     MoveSpec,
     PoolSpec,
@@ -81,6 +83,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return rvv_elementwise.generate_move(spec, isa)
         case SoftmaxSpec():
             return softmax_rvv.generate(spec, isa)
+        case MatMulSpec():
+            return matmul_rvv.generate(spec, isa)
         case LookupSpec():
             return lookup_rvv.generate(spec, isa)
 
@@ -100,6 +104,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return rvv_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_rvv.pack(operands)
+        case MatMulSpec():
+            return matmul_rvv.pack(operands)
         case LookupSpec():
             return lookup_tables.pack_unsigned(operands)
     return {}

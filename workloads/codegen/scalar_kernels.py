@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workloads.codegen import (
     lookup_scalar,
     lookup_tables,
+    matmul_scalar,
     scalar_conv,
     scalar_elementwise,
     scalar_pack,
@@ -21,6 +22,7 @@ from workloads.codegen.specs import (
     CopySpec,
     ElementwiseSpec,
     LookupSpec,
+    MatMulSpec,
     MatrixSpec,
     MoveSpec,
     PoolSpec,
@@ -74,6 +76,8 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
             return scalar_elementwise.generate_move(spec, scalar)
         case SoftmaxSpec():
             return softmax_scalar.generate(spec, scalar)
+        case MatMulSpec():
+            return matmul_scalar.generate(spec, scalar)
         case LookupSpec():
             return lookup_scalar.generate(spec, scalar)
     raise NotImplementedError(f"{scalar.isa.name}: no kernel is generated for {type(spec).__name__}")
@@ -92,6 +96,8 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
             return scalar_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_scalar.pack(operands)
+        case MatMulSpec():
+            return matmul_scalar.pack(spec, operands, scalar)
         case LookupSpec():
             return lookup_tables.pack(operands)
     return {}

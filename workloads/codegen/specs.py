@@ -85,6 +85,21 @@ class MatrixSpec:
 
 
 @dataclass(frozen=True)
+class MatMulSpec:
+    """Product of two activations: (rows, depth) by (depth, columns), ``batch`` times."""
+
+    rows: int
+    depth: int
+    columns: int
+    batch: int = 1
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates. [MAC]"""
+        return self.batch * self.rows * self.depth * self.columns
+
+
+@dataclass(frozen=True)
 class PoolSpec:
     """Average or maximum pooling of int8 (N,H,W,C).
 
@@ -179,7 +194,7 @@ class LookupSpec:
     elements: int
 
 
-Spec = ConvSpec | MatrixSpec | PoolSpec | ElementwiseSpec | CopySpec | MoveSpec | SoftmaxSpec | LookupSpec
+Spec = ConvSpec | MatrixSpec | MatMulSpec | PoolSpec | ElementwiseSpec | CopySpec | MoveSpec | SoftmaxSpec | LookupSpec
 
 
 def specify(graph: Graph, layer: Layer) -> Spec | None:
@@ -210,8 +225,7 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
             columns, depth = graph[layer.inputs[1]].shape
             return MatrixSpec(y.elements // columns, depth, columns)
         case MatMul():
-            rows, depth, columns = x.shape[-2], x.shape[-1], y.shape[-1]
-            return MatrixSpec(rows, depth, columns, batch=y.elements // (rows * columns))
+            return _product(x.shape, graph[layer.inputs[1]].shape)
         case Pool2d(kind=kind, kernel=kernel, stride=stride, padding=padding, count_padding=counted):
             (batch, height, width, channels), (_, height_out, width_out, _) = _image(x.shape), _image(y.shape)
             return PoolSpec(
@@ -239,6 +253,22 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
         case Reshape():
             return None
     raise NotImplementedError(f"layer {layer.name!r}: no kernel is generated for operator {layer.op!r}")
+
+
+def _product(a: tuple[int, ...], b: tuple[int, ...]) -> MatMulSpec:
+    """Return the product of (..., rows, depth) by (..., depth, columns); a second one without batch serves all rows.
+
+    Raises
+    ------
+    NotImplementedError
+        The leading axes broadcast in another way.
+    """
+    batch, batches = math.prod(a[:-2]), math.prod(b[:-2])
+    if batches == 1:
+        return MatMulSpec(batch * a[-2], a[-1], b[-1])
+    if [size for size in a[:-2] if size != 1] != [size for size in b[:-2] if size != 1]:
+        raise NotImplementedError(f"no kernel is generated for a product of shapes {a} and {b}, which broadcast")
+    return MatMulSpec(a[-2], a[-1], b[-1], batch)
 
 
 def _movement(graph: Graph, layer: Layer) -> MoveSpec | CopySpec | None:

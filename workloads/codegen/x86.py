@@ -145,6 +145,16 @@ def widen(dialect: Dialect, register: str, address: Address, elements: int, spar
     return (load(dialect, spare, address, elements), Instruction("vpmovsxbd", register, (spare,)))
 
 
+def widen_half(dialect: Dialect, register: str, address: Address, elements: int, spare: str) -> Body:
+    """Load int8 elements into 16-bit lanes."""
+    if dialect.masked:
+        count = None if elements == 2 * dialect.lanes else elements
+        return (Instruction("vpmovsxbw.load", register, (address,), count),)
+    if elements == 2 * dialect.lanes:
+        return (Instruction("vpmovsxbw.load", register, (address,)),)
+    return (load(dialect, spare, address, elements), Instruction("vpmovsxbw.xmm", register, (spare,)))
+
+
 def move(dialect: Dialect, register: str, source: str) -> Instruction:
     """Copy a whole register."""
     return Instruction("vmovdqa32" if dialect.masked else "vmovdqa", register, (source,))

@@ -59,9 +59,7 @@ def _convert(dialect: Dialect, register: str, source: Address, count: int, flip:
     """Load activations as the product wants them."""
     if dialect.input_bytes == 1:
         return (x86.load(dialect, register, source, count), Instruction("vpxord", register, (register, flip)))
-    if count == dialect.vector_bytes // 2:
-        return (Instruction("vpmovsxbw.load", register, (source,)),)
-    return (x86.load(dialect, flip, source, count), Instruction("vpmovsxbw.xmm", register, (flip,)))
+    return x86.widen_half(dialect, register, source, count, flip)
 
 
 def gather(conv: Convolution, isa: InstructionSet, dialect: Dialect, depth: Depth) -> Body:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from workloads.codegen import (
     lookup_tables,
     lookup_x86,
+    matmul_x86,
     softmax_x86,
     x86_depthwise,
     x86_elementwise,
@@ -20,6 +21,7 @@ from workloads.codegen.specs import (
     CopySpec,
     ElementwiseSpec,
     LookupSpec,
+    MatMulSpec,
     MatrixSpec,
     MoveSpec,
     PoolSpec,
@@ -70,6 +72,8 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return x86_elementwise.generate_move(spec, isa, dialect)
         case SoftmaxSpec():
             return softmax_x86.generate(spec, isa, dialect)
+        case MatMulSpec():
+            return matmul_x86.generate(spec, isa, dialect)
         case LookupSpec():
             return lookup_x86.generate(spec, isa, dialect)
 
@@ -89,6 +93,8 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return x86_elementwise.pack_move(spec, operands)
         case SoftmaxSpec():
             return softmax_x86.pack(spec, operands, dialect)
+        case MatMulSpec():
+            return matmul_x86.pack(operands, dialect)
         case LookupSpec():
             return lookup_tables.pack_steps(operands, dialect.vector_bytes)
     return {}

@@ -64,7 +64,7 @@ shl s64 s64 u8; shr s64 s64 u8; shr u32 u32 u32; pick s16 s16 s16 indices 0,2; p
 _MANY = """
 copy s64 s64; copy s32 s32; copy s16 s16; copy s8 s8; copy s16 s8; copy s32 s8; copy u32 u16; copy s32 s16
 copy s16 s8 step 2; copy s8 s8*; copy s16 s16*; copy s32 s32*; copy s8 s32 sat; copy s16 s32 sat
-add s8 s8 s8; sub s8 s8 s8 sat
+add s8 s8 s8; sub s8 s8 s8 sat; sub s16 s16 s16
 add s32 s32 s32; add s32 s32 s32*; sub s32 s32 s32; sub s32 s32 s32*; mul s32 s32 s32; xor s32 s32 s32
 xor u32 u32 u32; and s32 s32 s32; add s32 s32 s16; sub s16 s16 s16*; add s16 s16 s16* sat
 mul s16 s8 s8; mul s16 s8 s8*; mul s32 s16 s16; mul s32 s16 s16*
