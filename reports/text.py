@@ -149,14 +149,16 @@ def _layer_table(row: Mapping[str, Any]) -> Table:
 
 
 def overview_table(rows: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print one line per device: the keys of the rows are the columns, in the order of the first row."""
+    """Print a table per family with one line per device: the other keys of the rows are the columns, in their order."""
     if not rows:
         console.print("No device is known.")
         return
-    titles = tuple(rows[0])
+    titles = tuple(title for title in rows[0] if title != "family")
     numeric = tuple(_is_number(rows[0][title]) for title in titles)
-    body = tuple(cells(_shown(title, row.get(title)) for title in titles) for row in rows)
-    print_table(Table("Devices", tuple(_heading(title) for title in titles), body, numeric), console)
+    for family in dict.fromkeys(row.get("family", "Devices") for row in rows):
+        shown = [row for row in rows if row.get("family", "Devices") == family]
+        body = tuple(cells(_shown(title, row.get(title)) for title in titles) for row in shown)
+        print_table(Table(family, tuple(_heading(title) for title in titles), body, numeric), console)
 
 
 def device_tables(device: Mapping[str, Any], console: Console) -> None:

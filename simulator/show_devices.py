@@ -12,26 +12,36 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str]  # name, value, source, range
 
-_SECTIONS = ("clock", "compute", "memory", "power", "overhead", "operators")
+_SECTIONS = ("clock", "compute", "memory", "power", "operating_points", "overhead", "operators")
+_FAMILIES = {"thumb2": "Arm Cortex-M", "rv": "RISC-V", "avx": "x86", "davinci": "DaVinci accelerators"}  # by first set
+_DOUBLES = "Test doubles"
 
 
 def overview() -> list[dict[str, Any]]:
-    """Return one row per device of the catalogue: what it is and what it could do at best."""
-    rows = []
-    for name in device_names():
-        device = load_device(name)
-        rows.append(
-            {
-                "name": name,
-                "title": device.title,
-                "core": device.core.title,
-                "cores": device.cores,
-                "frequency_hz": device.frequency_hz,
-                "peak_macs_per_s": device.peak_macs_per_s,
-                "instruction_sets": ", ".join(device.core.instruction_sets),
-            }
-        )
-    return rows
+    """Return one row per device of the catalogue, family by family: what it is and what it could do at best."""
+    order = [*_FAMILIES.values(), _DOUBLES]
+    devices = sorted(map(load_device, device_names()), key=lambda device: (order.index(family(device)), device.name))
+    return [
+        {
+            "family": family(device),
+            "name": device.name,
+            "title": device.title,
+            "core": device.core.name,
+            "cores": device.cores,
+            "frequency_hz": device.frequency_hz,
+            "peak_macs_per_s": device.peak_macs_per_s,
+            "instruction_sets": ", ".join(device.core.instruction_sets),
+        }
+        for device in devices
+    ]
+
+
+def family(device: Device) -> str:
+    """Return what kind of device it is, by the instruction set that code is generated for."""
+    if device.core.model == "fixed":
+        return _DOUBLES
+    first = device.core.instruction_sets[0]
+    return next(name for start, name in _FAMILIES.items() if first.startswith(start))
 
 
 def describe(name: str) -> dict[str, Any]:

@@ -110,6 +110,8 @@ def test_devices_lists_the_catalogue(presage):
     status, out, _ = presage("devices")
     assert status == 0
     assert all(device in out for device in DEVICES)
+    families = ["Arm Cortex-M", "RISC-V", "x86", "DaVinci accelerators", "Test doubles"]
+    assert [line.strip() for line in out.splitlines() if line.strip() in families] == families
 
 
 def test_an_unknown_device_is_refused_with_a_suggestion(presage):

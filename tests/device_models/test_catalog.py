@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import tomllib
 from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from device_models.device import device_names, load_device
 from device_models.energy import busy_power
 from device_models.figures import figures
 
+MEASURED = Path(__file__).parents[2].parent / "shared" / "measured"
 REAL = tuple(name for name in device_names() if name not in ("null", "unit"))
 FOLDERS = (("device_models", "catalog"), ("device_models", "cores"), ("simulator", "links"), ("simulator", "grids"))
 FILES = {
@@ -119,6 +122,63 @@ def test_memory_bandwidth_is_that_of_the_outermost_level():
 def test_aliases_belong_to_one_device():
     seen = [alias for name in device_names() for alias in (name, *load_device(name).aliases)]
     assert len(seen) == len(set(seen))
+
+
+# Names of boards and chips in published results; the same board is spelled in several ways.
+SPELLINGS = {
+    "NUCLEO-F746ZG": "stm32f746", "STM32H743": "stm32h743", "STM32H747I-DISCO": "stm32h747",
+    "NUCLEO_H7A3ZI_int8_min_ram": "stm32h7a3", "STM32U5": "stm32u575", "B-U585I-IOT02A": "stm32u575",
+    "NUCLEO_L4R5ZI-zephyr": "stm32l4r5", "NUCLEO-L4R5ZI_MicroTVM_Native": "stm32l4r5", "NRF5340-DK": "nrf5340",
+    "EK-RA6M4": "ra6m4", "CY8CPROTO_062_4343W_float": "psoc62", "NUMAKER_M467HJ-zephyr": "numaker-m467",
+    "gap9_650_240": "gap9", "ESP32-C3": "esp32-c3", "StarFive VisionFive 2 (JH7110)": "jh7110",
+    "LicheePi 4A (TH1520, C910) 2.0GHz": "th1520", "Milk-V DuoS (SG2000, C906)": "sg2000", "BPI-F3": "spacemit-k1",
+    "ClockworkPi R-01 (Allwinner D1, C906)": "allwinner-d1", "ESWIN EIC7700X (SiFive P550)": "eic7700x",
+    "Hyper-V guest (i7-7700K)": "i7-7700k", "Ryzen 5700G": "ryzen-5700g", "Azure D64as v7": "epyc-9v45",
+    "AMD Ryzen 9 7950X 16-Core Processor": "ryzen-7950x", "AMD Ryzen Threadripper 3970X (Zen2)": "threadripper-3970x",
+    "Intel N100 (Alder Lake-N, Gracemont)": "intel-n100", "Ascend310": "ascend310", "Ascend310B1": "ascend310b1",
+    "Ascend310P3": "ascend310p3", "Kirin990-5G": "kirin990-5g",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_published_spellings_name_devices(spelling):
+    assert load_device(spelling).name == SPELLINGS[spelling]
+
+
+def test_the_catalogue_spans_what_it_is_meant_for():
+    cores = {load_device(name).core.name for name in REAL}
+    assert len(REAL) >= 30
+    assert {"cortex-m4", "cortex-m7", "cortex-m33", "u74", "x60", "c908", "p550", "zen2", "zen5", "gracemont"} <= cores
+    assert {"davinci-m100", "davinci-m200", "davinci-m300", "davinci-c100", "davinci-c220", "davinci-lite"} <= cores
+
+
+# Without an entry, and why: no code is generated for their instruction sets, or nothing is public about their cores.
+ABSENT = {
+    "Armv6-M": ("NUCLEO_G0B1RE", "NUCLEO_G0B1RE_int8"),
+    "Helium": ("EK-RA8D1",),
+    "Xtensa": ("ESP32", "ESP32-S3"),
+    "its vectors": ("ESP32-P4", "AndesCore_d25_tflite_micro_framework", "AndesCore_nx27v_tflite_micro_framework"),
+    "RX and RH850": (
+        "RX65N-Cloud-Kit", "RENESAS_RH850_F1KMS4_float", "RENESAS_RH850_F1KMS4_int8",
+        "RENESAS_RH850_F1KMS4_int8_max_performance",
+    ),
+    "accelerators of their own": (
+        "silicon_labs_xG24_DK2601B", "syntiant_9120_0v9_30mhz", "syntiant_9120_1v0_49mhz", "syntiant_9120_1v1_98mhz",
+    ),
+    "an unnamed RV32 core": ("PCL SCEPU02", "PCL Scepu02 (SMIC 55nm)"),
+    "SSE": ("ROCK Pi X",),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not MEASURED.is_dir(), reason="the folder of published measurements is not beside the repository")
+@pytest.mark.parametrize("table", ["mcu", "riscv", "x86", "ascend"])
+def test_every_published_board_is_in_the_catalogue_or_known_to_be_absent(table):
+    with (MEASURED / f"{table}.csv").open(encoding="utf-8", newline="") as rows:
+        boards = {row["device"] for row in csv.DictReader(rows)}
+    known = {alias for name in REAL for alias in (name, *load_device(name).aliases)}
+    absent = {board for group in ABSENT.values() for board in group}
+    assert boards - known <= absent
+    assert not known & absent
 
 
 @pytest.mark.parametrize("name", REAL)
