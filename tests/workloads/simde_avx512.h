@@ -26,8 +26,28 @@ static __m512i _mm512_maskz_loadu_epi32(uint16_t mask, const void *at) {
     LANES(16) ON(mask) memcpy(&to.i32[i], (const char *)at + 4 * i, 4);
     return simde__m512i_from_private(to);
 }
+static __m512i _mm512_maskz_loadu_epi16(uint32_t mask, const void *at) {
+    OPEN(to, _mm512_setzero_si512());
+    LANES(32) ON(mask) memcpy(&to.i16[i], (const char *)at + 2 * i, 2);
+    return simde__m512i_from_private(to);
+}
+static __m512i _mm512_mask_sub_epi16(__m512i d, uint32_t mask, __m512i a, __m512i b) {
+    OPEN(to, d);
+    OPEN(from, _mm512_sub_epi16(a, b));
+    LANES(32) ON(mask) to.i16[i] = from.i16[i];
+    return simde__m512i_from_private(to);
+}
+static __m512i _mm512_mask_slli_epi32(__m512i d, uint16_t mask, __m512i a, unsigned shift) {
+    OPEN(to, d);
+    OPEN(from, _mm512_slli_epi32(a, shift));
+    LANES(16) ON(mask) to.i32[i] = from.i32[i];
+    return simde__m512i_from_private(to);
+}
 static __m128i _mm_maskz_loadu_epi8(uint16_t mask, const void *at) {
     return _mm512_castsi512_si128(_mm512_maskz_loadu_epi8(mask, at));
+}
+static __m256i _mm256_maskz_loadu_epi8(uint32_t mask, const void *at) {
+    return _mm512_castsi512_si256(_mm512_maskz_loadu_epi8(mask, at));
 }
 static __m256i _mm256_maskz_loadu_epi16(uint16_t mask, const void *at) {
     uint64_t bytes = 0;
@@ -38,6 +58,11 @@ static __m512i _mm512_zextsi128_si512(__m128i a) {
     int8_t bytes[64] = {0};
     memcpy(bytes, &a, sizeof a);
     return _mm512_loadu_si512(bytes);
+}
+static __m512i _mm512_mask_cvtepi8_epi16(__m512i d, uint32_t mask, __m256i a) {
+    OPEN(to, d);
+    LANES(32) ON(mask) to.i16[i] = ((const int8_t *)&a)[i];
+    return simde__m512i_from_private(to);
 }
 static __m512i _mm512_mask_cvtepi8_epi32(__m512i d, uint16_t mask, __m128i a) {
     OPEN(to, d);

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from workloads.codegen import choices, generate, pack
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec
+from workloads.codegen.specs import (
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    LookupSpec,
+    MatMulSpec,
+    MatrixSpec,
+    PoolSpec,
+    SoftmaxSpec,
+)
 from workloads.isa import load_isa
 from workloads.operands import Operands
 
@@ -28,6 +37,8 @@ SPECS = (
     ElementwiseSpec("clamp", 271, 271),
     CopySpec(1003, 59),
     SoftmaxSpec(3, 77),
+    LookupSpec(333),
+    MatMulSpec(7, 19, 43, 2),
 )
 
 
@@ -59,10 +70,12 @@ def operands_of(spec, random):
         "output_zero_point": zeros[0] if same else zeros[2],
     }  # fmt: skip
     if not isinstance(spec, ConvSpec | MatrixSpec):
-        one = not isinstance(spec, ElementwiseSpec) or spec.kind in ("requantize", "clamp")
+        one = not isinstance(spec, ElementwiseSpec | MatMulSpec)
+        one |= isinstance(spec, ElementwiseSpec) and spec.kind in ("requantize", "clamp")
         kept = 1 if one else 2
         drawn |= {"input_scales": scales[:kept], "input_zero_points": tuple(zeros[:kept])}
-        return Operands(weight_scales=np.empty(0), **drawn)
+        table = random.integers(-128, 128, 256).astype(np.int8) if isinstance(spec, LookupSpec) else None
+        return Operands(weight_scales=np.empty(0), table=table, **drawn)
     columns = spec.channels_out if isinstance(spec, ConvSpec) else spec.columns
     shape = (
         (columns, spec.depth) if isinstance(spec, MatrixSpec) else (columns, *spec.kernel, spec.channels // spec.groups)

@@ -71,7 +71,7 @@ def _panel(spec: MatMulSpec, isa: InstructionSet, first: int, count: int) -> Bod
     )
     return (
         base.SET_VL,
-        Instruction("vsub.vv.e32", _START, (_START, _START), count),
+        Instruction("vmv.v.x.e32", _START, ("x0",), count),
         base.SET_VL,
         *loop(isa, "depth", spec.depth, row),
         base.SET_VL,
