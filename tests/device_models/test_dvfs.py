@@ -110,6 +110,21 @@ def test_switching_goes_with_the_clock_and_the_square_of_the_voltage(board):
     assert voltage_factor(board, 40e6) == pytest.approx(0.25)
 
 
+def test_the_square_of_the_voltage_is_what_a_measured_chip_follows():
+    """GAP9, MLPerf Tiny v1.0: 28.93 mW at 240 MHz and 0.65 V, 64.91 mW at 370 MHz and 0.8 V."""
+    chip = load_device("gap9")
+    assert busy_power(chip, 9, 240e6) == pytest.approx(28.93e-3, rel=1e-3)
+    assert busy_power(chip, 9, 370e6) == pytest.approx(64.91e-3, rel=1e-3)
+    assert voltage_factor(chip, 240e6) == pytest.approx((28.93 / 240) / (64.91 / 370), rel=0.05)
+
+
+def test_a_board_saves_more_than_the_clock_where_its_voltage_falls():
+    """JH7110: 0.8 V up to 750 MHz, 1.04 V at 1.5 GHz."""
+    board = load_device("jh7110")
+    above = busy_power(board, 4, 1.5e9) - idle_power(board, 1.5e9)
+    assert busy_power(board, 4, 750e6) - idle_power(board, 750e6) == pytest.approx(above / 2 * (0.8 / 1.04) ** 2)
+
+
 @given(st.floats(1e6, 280e6))
 @settings(max_examples=50, deadline=None)
 def test_accesses_never_come_faster_than_a_step_of_the_clock(clock_hz):
