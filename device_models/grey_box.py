@@ -118,6 +118,11 @@ def estimated(prepared: Graph, runtime: Runtime, setting: Setting, working: Work
     return _total(prepared, runtime, setting, working, layers, found, reach), found
 
 
+def part_of(term: Term) -> str:
+    """Return which part of a layer's time a term adds to."""
+    return "compute" if term.quantity in COMPUTE else "memory" if term.quantity in MEMORY else "overhead"
+
+
 def _row(amounts: LayerAmounts, seconds: NDArray[np.float64], runtime: Runtime, setting: Setting) -> LayerEstimate:
     """Return one layer's row."""
     from device_models.estimate import outer_bytes
@@ -125,8 +130,7 @@ def _row(amounts: LayerAmounts, seconds: NDArray[np.float64], runtime: Runtime, 
     scaled = dict(zip(runtime.terms, seconds * multipliers(runtime), strict=True))
     parts = {"compute": 0.0, "memory": 0.0, "overhead": 0.0}
     for name, term in runtime.terms.items():
-        part = "compute" if term.quantity in COMPUTE else "memory" if term.quantity in MEMORY else "overhead"
-        parts[part] += float(scaled[name])
+        parts[part_of(term)] += float(scaled[name])
     latency_s = sum(parts.values())
     activity = Activity(latency_s, amounts.macs, outer_bytes(amounts.moved, setting.device))
     return LayerEstimate(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator.arguments import completed
 from simulator.progress import Bar
 from workloads.errors import InputError
 
@@ -132,34 +133,29 @@ def predict(
     numerics: Annotated[
         bool, typer.Option("--numerics", help="Show how far targets' arithmetics agree on the model.")
     ] = False,
+    explain: Annotated[
+        str | None, typer.Option("--explain", metavar="[LAYER]", help="Show how each number of a layer came to be.")
+    ] = None,
+    memory_plot: Annotated[
+        Path | None, typer.Option("--memory-plot", help="Draw the tensors in memory into this .svg or .html file.")
+    ] = None,
     size: SizeOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 (the option's public name)
 ) -> None:
     """Predict latency, energy and memory of models on devices."""
     from simulator.predict import Options
-    from simulator.predict import predict as predict_all
+    from simulator.predict_command import Request, answer, show
 
     chosen = Options(
-        runtime=runtime,
-        precision=precision,
-        batch=batch,
-        threads=threads,
-        frequency=frequency,
-        allow_uncovered=allow_uncovered,
-        sizes=_sizes(size),
-    )
-    rows = predict_all(models, on, chosen, layers=layers, numerics=numerics)
+        runtime=runtime, precision=precision, batch=batch, threads=threads, frequency=frequency,
+        allow_uncovered=allow_uncovered, sizes=_sizes(size),
+    )  # fmt: skip
+    asked = Request(models, on, chosen, layers, numerics, explain, memory_plot)
+    rows = answer(asked)
     if format is Format.JSON:
         typer.echo(json.dumps(rows, indent=2, allow_nan=False))
     else:
-        from reports.text import predictions_table
-
-        predictions_table(rows, _console(), layers=layers)
-        if numerics:
-            from simulator.fuzz_command import show_agreement
-
-            for found in {row["model"]: row["numerics"] for row in rows}.values():
-                show_agreement(found, _console())
+        show(asked, rows, _console())
 
 
 @app.command()
@@ -389,7 +385,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Nearly all objects of a command live to its end: looking for garbage among them takes a tenth of the time.
     gc.set_threshold(200_000, 20, 100)
     try:
-        app(arguments)
+        app(completed(sys.argv[1:] if arguments is None else arguments))
     except ValueError as error:
         if not isinstance(error, _wrong_input()):
             raise

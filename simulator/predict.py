@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from device_models.device import load_device
 from device_models.estimate import estimate
+from device_models.explain import explain as explain_layer
 from device_models.quantities import Dimension, parse_quantity
 from workloads.errors import InputError
 from workloads.readers.load import load
@@ -52,7 +53,14 @@ def _collect(names: Sequence[str], read: Callable[[str], Any], problems: list[st
 
 
 def predict(
-    models: Sequence[str], devices: Sequence[str], options: Options, *, layers: bool = False, numerics: bool = False
+    models: Sequence[str],
+    devices: Sequence[str],
+    options: Options,
+    *,
+    layers: bool = False,
+    numerics: bool = False,
+    explain: bool = False,
+    layer: str | None = None,
 ) -> list[dict[str, Any]]:
     """Predict each model on each device.
 
@@ -60,7 +68,8 @@ def predict(
     -------
     rows
         One per model and device, models outermost; the fields of ``Estimate``, ``layers`` only when asked for, and so
-        ``numerics``: how far targets' arithmetics agree on the model, as ``simulator.numerics.compare_graph`` returns.
+        ``numerics``: how far targets' arithmetics agree on the model, as ``simulator.numerics.compare_graph`` returns,
+        and, with ``explain``, ``explanation``: how the numbers of a layer, by default the longest, came to be.
 
     Raises
     ------
@@ -78,20 +87,19 @@ def predict(
     for graph in graphs:
         agreed = _numerics(graph) if numerics else {}
         for chip in chips:
-            result = estimate(
-                graph,
-                chip,
-                runtime=options.runtime,
-                precision=options.precision,
-                batch=options.batch,
-                threads=options.threads,
-                frequency_hz=frequency_hz,
-                allow_uncovered=options.allow_uncovered,
-            )
-            row = asdict(result)
+            chosen: dict[str, Any] = {
+                "runtime": options.runtime,
+                "precision": options.precision,
+                "batch": options.batch,
+                "threads": options.threads,
+                "frequency_hz": frequency_hz,
+                "allow_uncovered": options.allow_uncovered,
+            }
+            row = asdict(estimate(graph, chip, **chosen))
             if not layers:
                 del row["layers"]
-            rows.append(row | agreed)
+            explained = {"explanation": explain_layer(graph, chip, layer, **chosen).as_dict()} if explain else {}
+            rows.append(row | agreed | explained)
     return rows
 
 
