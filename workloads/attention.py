@@ -29,9 +29,9 @@ def attention(net: GraphBuilder, query: str, key: str, value: str, heads: int, m
     .. [1] A. Vaswani et al., "Attention is all you need", NeurIPS 2017, section 3.2.
     .. [2] J. Ainslie et al., "GQA: training generalized multi-query transformer models", EMNLP 2023 (shared groups).
     """
-    (batch, rows, width), (_, positions, depth) = net.tensors[query].shape, net.tensors[key].shape
+    (batch, rows, width), (_, positions, narrow) = net.tensors[query].shape, net.tensors[key].shape
     depth = width // heads
-    groups = net.tensors[key].shape[2] // depth
+    groups = narrow // depth
     shared = heads // groups
     split = net.layer(Reshape(), (query,), shape=(batch, rows, groups, shared, depth))
     split = net.layer(Transpose((0, 2, 3, 1, 4)), (split,))

@@ -93,7 +93,7 @@ LAYERS = {
     "Crop 1 0=1 1=2 3=-233 4=-233 5=-233": ("slice slice", (6, 9, 6)),
     "Crop 1 -23309=3,1,-4,2 -23310=3,3,-233,-1 -23311=3,0,2,1": ("slice slice slice", (5, 4, 2)),
     "Deconvolution 1 0=4 1=4 3=2 4=1 5=1 6=384": ("transposed_conv2d", (16, 20, 4)),
-    "DeconvolutionDepthWise 1 0=6 1=3 3=2 4=1 7=6 18=1 9=2 -23310=1,0.1": (
+    "DeconvolutionDepthWise 1 0=6 1=3 3=2 4=1 6=54 7=6 18=1 9=2 -23310=1,0.1": (
         "transposed_conv2d leaky_relu", (16, 20, 6),
     ),
     "Flatten 1": ("transpose reshape", (480,)),

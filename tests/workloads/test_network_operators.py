@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workloads.attention import attention
 from workloads.builder import GraphBuilder
 from workloads.execute import execute
 from workloads.graph import layer_macs
@@ -161,6 +162,25 @@ def test_a_grouped_transposed_convolution_counts_its_products():
     assert layer_macs(graph, graph.layers[0]) == 13 * 13 * 8 * 4 * 4
     with pytest.raises(ValueError, match="do not fit an input"):
         infer(TransposedConv2d((26, 26), groups=3), [(1, 13, 13, 8), (8, 4, 4, 1)])
+
+
+@pytest.mark.parametrize(("heads", "groups", "masked"), [(1, 1, False), (4, 4, True), (6, 2, False)])
+def test_attention_mixes_values_by_the_softmax_of_scaled_products(heads, groups, masked):
+    random = np.random.default_rng(heads)
+    q, k, v = (random.standard_normal((2, rows, count * 5), np.float32)
+               for rows, count in ((3, heads), (4, groups), (4, groups)))  # fmt: skip
+    hidden = np.where(random.random((2, 1, 1, 4)) < 0.5, np.float32(-1e9), np.float32(0)) * masked
+    hidden[..., 0] = 0
+    net = GraphBuilder("attention")
+    names = [net.input(name, array.shape) for name, array in zip("qkvm", (q, k, v, hidden), strict=True)]
+    y = attention(net, *names[:3], heads, names[3] if masked else None)
+    found = execute(net.build([y]), dict(zip("qkvm", (q, k, v, hidden), strict=True)))[y]
+    for batch, row, head in np.ndindex(2, 3, heads):
+        part, shared = slice(5 * head, 5 * head + 5), head * groups // heads
+        side = slice(5 * shared, 5 * shared + 5)
+        scores = k[batch, :, side] @ q[batch, row, part] / math.sqrt(5) + hidden[batch, 0, 0]
+        shares = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        np.testing.assert_allclose(found[batch, row, part], shares @ v[batch, :, side], rtol=1e-4, atol=1e-5)
 
 
 def test_a_swish_is_a_logistic_and_a_product():

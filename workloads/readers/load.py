@@ -55,9 +55,9 @@ def load(text: str | Path, *, sizes: Mapping[str, int] | None = None) -> Graph:
 
 def _built_in(name: str, sizes: Mapping[str, int] | None) -> Graph:
     """Return a built-in network."""
-    from workloads.models import BUILT_IN, build
+    from workloads.models import BUILT_IN, build, find
 
-    if name in BUILT_IN:
+    if find(name) is not None:
         _refuse_sizes(name, sizes)
         return build(name)
     if Path(name).exists():

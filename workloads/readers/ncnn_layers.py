@@ -86,8 +86,9 @@ def _deconvolution(network: Network, layer: ParamLayer) -> None:
     size = [(shape[axis + 1] - 1) * stride[axis] + kernel[axis] + ends[axis] for axis in range(2)]
     operator = TransposedConv2d((size[0], size[1]), stride, (top, left), clamp(layer), groups)
     bias = [network.constant(layer, "bias", (channels,))] if layer.integer(5) else []
-    weights = network.constant(layer, "weights", (channels, *kernel, shape[3] // groups))
-    network.product(operator, [x, weights, *bias], layer)
+    extents = (channels, *kernel, shape[3] // groups)
+    _check_weights(layer, extents, 6)
+    network.product(operator, [x, network.constant(layer, "weights", extents), *bias], layer)
 
 
 def _inner_product(network: Network, layer: ParamLayer) -> None:
