@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MODEL_ERROR = 0.06  # what one row is trusted to: noise of boards (1 to 5 %) and of eight numbers for a library
+ORDINARY = 1.3  # a median row within this factor of the prior is what the prior expects
 PRIOR_ROWS = 4.0  # so many rows' worth of belief in MODEL_ERROR and in a normal distribution
 
 
@@ -42,12 +43,15 @@ def at_level(
 ) -> Prior:
     """Return the prior of a library that is as good as the median row says: five times slower in one thing, so in all.
 
-    One row more, as the prior has it, keeps a single timing from deciding alone.
+    A median within ``ORDINARY`` changes nothing: then each multiplier stands for itself. Else one row more, as the
+    prior has it, keeps a single timing from deciding alone.
     """
     logarithms = np.log(measured_s / (seconds @ prior.mean))
     order = np.argsort(logarithms)
     share = np.cumsum(weights[order]) / weights.sum()
     median = float(logarithms[order][np.searchsorted(share, 0.5)])
+    if abs(median) <= np.log(ORDINARY):
+        return prior
     rows = float(weights.sum())
     level = np.where(prior.leveled, np.exp(median * rows / (rows + 1.0)), 1.0)
     mean = np.clip(prior.mean * level, prior.low, prior.high)

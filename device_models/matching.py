@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from device_models.runtime import Runtime
 
 
+# Boards named for a build whose weights or buffers lie elsewhere than the library puts them by itself.
+BUILDS = ("max_performance", "min_ram")
+
+
 @dataclass(frozen=True)
 class Matched:
     """A measured row, and what it was measured on: device, runtime, and where the network is."""
@@ -71,6 +75,8 @@ def _reason(found: Matched) -> str | None:
     from device_models.estimate import option_problems
 
     row = found.row
+    if build := next((build for build in BUILDS if row.device.endswith(build)), None):
+        return f"build {build!r}: weights or buffers lie elsewhere than this library puts them"
     if "/" in row.precision:
         return f"precision {row.precision!r}: the network is not the one of its name"
     if row.superseded:

@@ -7,6 +7,7 @@ import io
 import math
 import re
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
 
 from workloads.errors import InputError
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# Columns that hold a latency, the preferred first: the least of a loop is free of interruptions.
+# Columns and their powers of ten; of latencies the preferred first: the least of a loop is free of interruptions.
 LATENCIES = {
-    "latency_min_ms": 1e-3, "latency_ms": 1e-3, "latency_avg_ms": 1e-3, "batch_latency_ms_per_chip": 1e-3,
-    "latency_us": 1e-6, "latency_s": 1.0,
+    "latency_min_ms": -3, "latency_ms": -3, "latency_avg_ms": -3, "batch_latency_ms_per_chip": -3, "latency_us": -6,
+    "latency_s": 0,
 }  # fmt: skip
-ENERGIES = {"energy_uj": 1e-6, "energy_mj": 1e-3, "energy_j": 1.0}
-CLOCKS = {"freq_mhz": 1e6, "frequency_hz": 1.0}
+ENERGIES = {"energy_uj": -6, "energy_mj": -3, "energy_j": 0}
+CLOCKS = {"freq_mhz": 6, "frequency_hz": 0}
 FRAME_S = 0.032  # of the streaming wake-word benchmark, whose rows are duty-cycled
 PRECISIONS = {
     "": "int8", "int8": "int8", "uint8": "int8", "q7": "int8", "int4": "int4", "fp16": "fp16", "float16": "fp16",
@@ -64,7 +65,7 @@ class Measured:
 
 
 def read_measured(path: Path) -> tuple[Measured, ...]:
-    """Return the rows of a CSV with the columns ``device``, ``runtime``, ``model`` and a latency or an energy.
+    """Return the rows of a CSV with the columns ``model`` and a latency or an energy, and others as known.
 
     Raises
     ------
@@ -77,10 +78,12 @@ def read_measured(path: Path) -> tuple[Measured, ...]:
         raise InputError(path, [f"cannot be read: {error}"]) from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
     names = set(reader.fieldnames or ())
-    missing = [name for name in ("device", "model") if name not in names]
-    faults = [f"column {name!r} is missing; found: {', '.join(sorted(names)) or 'none'}" for name in missing]
+    found = ", ".join(sorted(names)) or "none"
+    faults = [] if "model" in names else [f"column 'model' is missing; found: {found}"]
     if not names & {*LATENCIES, *ENERGIES}:
         faults.append(f"no column holds a latency or an energy; name one of {', '.join([*LATENCIES, *ENERGIES])}")
+    if faults:
+        raise InputError(path, faults)
     rows = []
     for record in reader:
         try:
@@ -95,10 +98,10 @@ def read_measured(path: Path) -> tuple[Measured, ...]:
 def _row(line: int, record: Mapping[str, str]) -> Measured:
     note = record.get("note", "")
     said = record.get("precision", "").lower()
-    batch, threads = _number(record, {"batch": 1.0}), _number(record, {"threads": 1.0})
+    batch, threads = _number(record, {"batch": 0}), _number(record, {"threads": 0})
     return Measured(
         line=line,
-        device=record["device"],
+        device=record.get("device", ""),
         core=record.get("core", record.get("cpu", "")),
         frequency_hz=_number(record, CLOCKS),
         threads=None if threads is None else int(threads),
@@ -116,15 +119,15 @@ def _row(line: int, record: Mapping[str, str]) -> Measured:
     )
 
 
-def _number(record: Mapping[str, str], columns: Mapping[str, float]) -> float | None:
+def _number(record: Mapping[str, str], columns: Mapping[str, int]) -> float | None:
     """Return the first of some columns that holds a number, in SI units; words such as "default" are no number."""
-    for name, unit in columns.items():
+    for name, power in columns.items():
         text = record.get(name, "")
         if not text or (name in ("threads", "batch") and not text.isdecimal()):
             continue
         try:
-            value = float(text) * unit
-        except ValueError:
+            value = float(Decimal(text).scaleb(power))
+        except InvalidOperation:
             raise ValueError(f"{name} is {text!r}, expected a number") from None
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} is {text!r}, expected more than zero")

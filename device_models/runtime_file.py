@@ -106,6 +106,8 @@ def _term(
     if spread > 0:
         low, high = (min(max(value + sign * Z80 * spread, term.bounds[0]), term.bounds[1]) for sign in (-1, 1))
         multiplier = f'[{_number(value)}, "fit", "{_number(low)} .. {_number(high)}"]'
+    elif value != term.multiplier.value:
+        multiplier = f'[{_number(value)}, "fit"]'
     else:
         multiplier = _figure(term.multiplier)
         sources[term.multiplier.source] = known[term.multiplier.source]

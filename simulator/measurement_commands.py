@@ -1,0 +1,95 @@
+"""The commands about measurements, ``presage calibrate`` and ``presage validate``: options only, all else is lazy."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from simulator.progress import Bar
+
+ModelsOption = Annotated[
+    list[Path] | None, typer.Option("--models", help="A folder of model files or layer tables. May be repeated.")
+]
+
+
+class PageFormat(StrEnum):
+    """How a page is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+    HTML = "html"
+
+
+def calibrate(
+    measured: Annotated[Path, typer.Argument(metavar="CSV", help="Rows of model, latency_ms, and what else is known.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The runtime file (TOML) to write.")],
+    runtime: Annotated[str | None, typer.Option(help="The runtime's name in the file, or a pattern of it.")] = None,
+    on: Annotated[str | None, typer.Option("--on", help="The device of all rows: name or TOML file.")] = None,
+    prior: Annotated[str | None, typer.Option(help="Where the fit starts; default: that of the device's core.")] = None,
+    drops_dead_channels: Annotated[
+        bool, typer.Option("--drops-dead-channels", help="The runtime leaves out channels that always hold zero.")
+    ] = False,
+    report: Annotated[Path | None, typer.Option(help="Write the residuals here (.html or .md).")] = None,
+    models: ModelsOption = None,
+) -> None:
+    """Fit a runtime to measured latencies, and say what error to expect of it on other networks."""
+    from reports import page
+    from simulator.calibrate_command import Request, answer
+    from simulator.cli import _console
+    from simulator.validate_command import with_images
+    from workloads.errors import InputError
+
+    if output.suffix != ".toml":
+        raise InputError("--output", [f"{output} does not end in .toml"])
+    asked = Request(measured, output.stem, runtime, on, prior, tuple(models or ()), drops_dead_channels)
+    found = answer(asked)
+    page.show(found.page, _console())
+    for each in found.unmatched:
+        typer.echo(f"not used, line {each.row.line}: {each.reason}")
+    if report is not None:
+        write(report, page.html(found.page) if report.suffix == ".html" else with_images(found.page, report))
+    write(output, found.text)
+    typer.echo(f"\nUse it with --runtime {output}")
+
+
+def validate(
+    measured: Annotated[Path, typer.Option("--measured", help="A CSV of measured latencies and energies.")],
+    models: ModelsOption = None,
+    on: Annotated[str | None, typer.Option("--on", help="Predict for this device instead of those named.")] = None,
+    runtime: Annotated[str | None, typer.Option(help="Predict with this runtime instead of those named.")] = None,
+    format: Annotated[PageFormat, typer.Option("--format")] = PageFormat.TEXT,  # noqa: A002 (the option's public name)
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write here instead of printing.")] = None,
+) -> None:
+    """Put predictions beside measurements: errors by device and runtime, and every row."""
+    from simulator.cli import _console
+    from simulator.validate_command import Request, answer
+
+    with Bar(shown=format is PageFormat.TEXT and sys.stderr.isatty()) as progress:
+        found = answer(Request(measured, tuple(models or ()), on, runtime), progress)
+    if format is PageFormat.TEXT:
+        found.show(_console())
+    elif output is None:
+        typer.echo(found.text(format.value, None), nl=False)
+    else:
+        write(output, found.text(format.value, output))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file.
+
+    Raises
+    ------
+    InputError
+        It cannot be written.
+    """
+    from workloads.errors import InputError
+
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(path, [f"cannot be written: {error.strerror}"]) from None
