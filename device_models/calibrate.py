@@ -106,9 +106,12 @@ def matrix(samples: Sequence[Sample]) -> NDArray[np.float64]:
 
 
 def counts(samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """Return how much each sample counts: those that repeat one measurement share one, (samples,)."""
+    """Return how much each sample counts: those that repeat one measurement share one, (samples,).
+
+    Duty-cycled rows count nothing: what ran beside the network is not known.
+    """
     times = Counter(each.key for each in samples)
-    return np.array([1.0 / times[each.key] for each in samples])
+    return np.array([1.0 / times[each.key] if each.matched.row.period_s is None else 0.0 for each in samples])
 
 
 def prior_of(start: Runtime) -> Prior:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from device_models.costing import Kernel, layer_kernel, together
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
 
 PRECISIONS = ("int8",)
+KEPT_GRAPHS = 2  # many devices are asked about one network after the other
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ def _uncovered_problems(layers: list[Layer], device: Device) -> list[str]:
     return problems
 
 
+@lru_cache(maxsize=KEPT_GRAPHS)
 def prepared_for(graph: Graph, precision: str, batch: int) -> Graph:
     """Return the graph as it is costed."""
     from workloads.passes.prepare import prepare
@@ -162,6 +165,7 @@ def prepared_for(graph: Graph, precision: str, batch: int) -> Graph:
     return with_batch(ready, batch) if batch > 1 else ready
 
 
+@lru_cache(maxsize=KEPT_GRAPHS)
 def working_set(graph: Graph) -> Working:
     """Return what the whole network keeps in memory."""
     from workloads.passes.memory_plan import plan

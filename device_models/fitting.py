@@ -96,7 +96,7 @@ def fit(
     from scipy.optimize import lsq_linear
 
     counts = np.ones(len(measured_s)) if weights is None else weights
-    if len(measured_s):
+    if counts.sum() > 0:
         prior = at_level(seconds, measured_s, prior, counts)
     free = np.flatnonzero(prior.spread > 0)
     relative = seconds / measured_s[:, None]

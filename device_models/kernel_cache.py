@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import threading
 from contextlib import closing
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +29,24 @@ def remembered(key: str, make: Callable[[], str]) -> str:
     file = cache_file()
     if file is None:
         return make()
+    made = None
     try:
-        with closing(sqlite3.connect(file, timeout=BUSY_S)) as store:
-            found = store.execute("SELECT text FROM costs WHERE key = ?", (key,)).fetchone()
-            if found:
-                return str(found[0])
-            made = make()
-            with store:
-                store.execute("INSERT OR REPLACE INTO costs VALUES (?, ?)", (key, made))
-            return made
+        store = _store(file, os.getpid(), threading.get_ident())
+        found = store.execute("SELECT text FROM costs WHERE key = ?", (key,)).fetchone()
+        if found:
+            return str(found[0])
+        made = make()
+        with store:
+            store.execute("INSERT OR REPLACE INTO costs VALUES (?, ?)", (key, made))
     except sqlite3.Error:  # busy, full or damaged: the cost itself does not depend on the file
-        return make()
+        pass
+    return make() if made is None else made
+
+
+@lru_cache(maxsize=4)
+def _store(file: Path, _process: int, _thread: int) -> sqlite3.Connection:
+    """Return the open file, once a thread: to open it takes longer than to look up a cost."""
+    return sqlite3.connect(file, timeout=BUSY_S)
 
 
 @cache

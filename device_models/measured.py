@@ -106,7 +106,7 @@ def _row(line: int, record: Mapping[str, str]) -> Measured:
         frequency_hz=_number(record, CLOCKS),
         threads=None if threads is None else int(threads),
         runtime=record.get("runtime", ""),
-        model=record["model"],
+        model=_model(record),
         input=record.get("input", record.get("input_shape", "")),
         precision=PRECISIONS.get(said, said),
         batch=1 if batch is None else int(batch),
@@ -117,6 +117,15 @@ def _row(line: int, record: Mapping[str, str]) -> Measured:
         note=note,
         source=record.get("source", ""),
     )
+
+
+def _model(record: Mapping[str, str]) -> str:
+    """Return the network's name, with its variant or its input's last extent where only they tell which one it is."""
+    from device_models.networks import described
+
+    model, extents = record["model"], re.findall(r"\d+", record.get("input", record.get("input_shape", "")))
+    longer = [f"{model} {more}" for more in (record.get("variant", ""), *extents[-1:]) if more]
+    return next((name for name in longer if described(name)), model)
 
 
 def _number(record: Mapping[str, str], columns: Mapping[str, int]) -> float | None:

@@ -34,12 +34,28 @@ class Network(Sourced):
     dead_channels: dict[int, int] = Field(default_factory=dict)
 
 
+class Rule(Sourced):
+    """A built-in network for all names that a regular expression describes.
+
+    Parameters
+    ----------
+    like
+        Fits the whole of a measurement's name, case included.
+    name
+        The built-in's, with what the groups fitted.
+    """
+
+    like: str
+    name: str
+
+
 class NetworkFile(Sourced):
     """The tables of the file of names."""
 
     schema_version: int = Field(alias="schema")
     families: dict[str, tuple[str, ...]]
     network: tuple[Network, ...]
+    rule: tuple[Rule, ...]
 
 
 @cache
@@ -76,7 +92,8 @@ class Models:
 
     def find(self, model: str) -> str | None:
         """Return where a network is, by any of its names; None where no folder, table or built-in has it."""
-        return next((self.places[plain(name)] for name in _names(model) if plain(name) in self.places), None)
+        found = next((self.places[plain(name)] for name in _names(model) if plain(name) in self.places), None)
+        return found or described(model) or (model if _is_built_in(model) else None)
 
     def graph(self, model: str, *, drops_dead_channels: bool = False) -> Graph:
         """Return a network as some runtime executes it.
@@ -92,6 +109,23 @@ class Models:
         known = next((each for each in known_networks().network if model in each.names), None)
         graph = _load(place)
         return _narrowed(graph, known.dead_channels) if drops_dead_channels and known is not None else graph
+
+
+def described(model: str) -> str | None:
+    """Return the built-in network that a rule gives a name, None where none fits."""
+    rules = ((re.fullmatch(rule.like, model), rule.name) for rule in known_networks().rule)
+    names = (fitted.expand(name) for fitted, name in rules if fitted)
+    return next((name for name in names if _is_built_in(name)), None)
+
+
+def _is_built_in(name: str) -> bool:
+    """Whether a name, its numbers included, is one of a built-in network."""
+    from workloads.models import find
+
+    try:
+        return find(name) is not None
+    except InputError:
+        return False
 
 
 @lru_cache(maxsize=256)

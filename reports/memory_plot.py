@@ -11,7 +11,6 @@ from reports.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from reports.templating import source, template
 
 if TYPE_CHECKING:
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from simulator import measurement_commands as measurements
+from simulator import record_commands
 from simulator.arguments import completed
 from simulator.progress import Bar
 from workloads.errors import InputError
@@ -333,32 +335,8 @@ def check(
         typer.echo(f"{scenario}: fine ({loaded.title})")
 
 
-@app.command()
-def report(
-    path: Annotated[Path, typer.Argument(metavar="RUN", help="A finished run: its folder or record.json.")],
-    output: Annotated[Path | None, typer.Option(help="Render here instead of beside the record.")] = None,
-) -> None:
-    """Render a finished run again, without simulating."""
-    from reports import store, text
-
-    record = store.read(path)
-    target = output or (path if path.is_dir() else path.parent)
-    _check_folder(target)
-    folder = store.write(record, target)
-    text.render(record, _console())
-    typer.echo(f"\nReport: {folder / 'report.html'}")
-
-
-@app.command()
-def compare(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A finished run: its folder or record.json.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
-) -> None:
-    """Put the figures of two finished runs side by side."""
-    from reports import store
-    from reports.compare import compare as side_by_side
-
-    typer.echo(side_by_side(store.read(first), store.read(second)))
+for _command in (record_commands.report, record_commands.compare, measurements.calibrate, measurements.validate):
+    app.command()(_command)
 
 
 def _progress(format: Format) -> Bar:  # noqa: A002 (the option's public name)

@@ -31,6 +31,7 @@ from workloads.operators import (
     Quantize,
     Reshape,
     Resize2d,
+    Slice,
     Softmax,
     Sub,
     Transpose,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 _GENERATED = (
     Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Pool2d, Mean, Add, Sub, Mul, Activation, Quantize, Pad, Concat,
-    Transpose, Resize2d, Softmax, *get_args(Function),
+    Transpose, Resize2d, Slice, Softmax, *get_args(Function),
 )  # fmt: skip
 
 
@@ -129,8 +130,6 @@ def _bind(
     if isinstance(spec, ElementwiseSpec) and len(names) > 1:
         names, constants = _larger_first(graph, names, constants, commutes=spec.kind != "sub")
     program = generate(spec, isa)
-    if "values" in program.notes:
-        raise NotImplementedError(program.notes["values"])
     if isinstance(layer.operator, Pad):  # what surrounds the image need not be zero
         constants = replace(
             constants, output_zero_point=int(kernels.pad_value(layer.operator, graph[layer.outputs[0]]))

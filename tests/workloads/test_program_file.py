@@ -161,7 +161,9 @@ def test_a_program_that_its_instruction_set_cannot_run_is_refused_with_place_and
     text = to_json(program).replace('"ldr"', '"ldx"')
     with pytest.raises(InputError, match=r"body\[0\] ldx r0, \[data \+ 6\]: thumb2-dsp has no instruction 'ldx'"):
         from_json(text)
-    with pytest.raises(InputError, match=r"body\[0\] ldr r0, \[data \+ 6\]: touches bytes 6\.\.10 of 'data', which has 8"):
+    with pytest.raises(
+        InputError, match=r"body\[0\] ldr r0, \[data \+ 6\]: touches bytes 6\.\.10 of 'data', which has 8"
+    ):
         from_json(to_json(program))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads.codegen import (
     davinci_choices,
     davinci_cube,
+    davinci_moves,
     davinci_pack,
     davinci_pool,
     davinci_vector,
@@ -17,7 +17,6 @@ from workloads.codegen import (
 )
 from workloads.codegen.common import settled
 from workloads.codegen.davinci_plan import as_convolution
-from workloads.codegen.moves import boxes
 from workloads.codegen.specs import (
     ConvSpec,
     CopySpec,
@@ -65,9 +64,7 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
         case CopySpec():
             return davinci_vector.generate_copy(spec, isa, options)
         case MoveSpec():
-            straight = CopySpec(math.prod(spec.output_shape), min(box.run for box in boxes(spec)))
-            made = davinci_vector.generate_copy(straight, isa, options)
-            return replace(made, notes={**made.notes, "values": "davinci: moves are priced as straight copies"})
+            return davinci_moves.generate(spec, isa, options)
         case MatrixSpec() | MatMulSpec():
             raise NotImplementedError("davinci: no kernel is generated for products of two activations")
         case SoftmaxSpec():
@@ -99,6 +96,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return davinci_pack.pack(program, spec, operands)
         case PoolSpec():
             return davinci_pool.pack(program, spec, operands)
+        case MoveSpec():
+            return davinci_moves.pack(spec, operands)
         case ElementwiseSpec():
             return davinci_vector.pack(spec, operands)
         case SoftmaxSpec():

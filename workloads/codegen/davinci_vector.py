@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 Body = tuple["Statement", ...]
 A, B, HALF_A, HALF_B, OUT = "ub_a", "ub_b", "ub_half_a", "ub_half_b", "ub_out"
-KINDS = frozenset({"add", "mul", "requantize", "clamp"})
+KINDS = frozenset({"add", "sub", "mul", "requantize", "clamp"})
+_TWO = frozenset({"add", "sub", "mul"})
 LANE_BYTES = {"ub:a": 1, "ub:b": 1, "ub:half_a": 2, "ub:half_b": 2, "ub:out": 1}
 REPEAT_LANES = 128  # half-precision lanes of one repeat: 256 bytes
 SCALARS = ("minus_zero_a", "scale_a", "minus_zero_b", "scale_b", "inverse_scale", "zero", "low", "high")
@@ -40,7 +42,7 @@ def load_scalars() -> Body:
 
 
 def generate(spec: ElementwiseSpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
-    """Generate add, mul, requantise or clamp.
+    """Generate add, sub, mul, requantise or clamp.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet, options: Options = DEFA
     """
     if spec.kind not in KINDS:
         raise NotImplementedError(f"davinci: no kernel is generated for elementwise {spec.kind!r}")
-    two = spec.kind in ("add", "mul")
+    two = spec.kind in _TWO
     period = spec.period if two else spec.elements
     if spec.elements % period:
         raise ValueError(f"{spec.elements} elements are no multiple of the period {period}")
@@ -111,9 +113,10 @@ def _repeated(spec: ElementwiseSpec, isa: InstructionSet, lanes: int) -> Body:
 def compute(kind: str, count: int) -> Body:
     """Dequantise, combine and requantise ``count`` elements of the vector buffer."""
     body = [*_dequantize(HALF_A, A, "a", count)]
-    if kind in ("add", "mul"):
+    if kind in _TWO:
         body += _dequantize(HALF_B, B, "b", count)
-        body.append(_vector(f"v{kind}_f16", HALF_A, (Address(HALF_A), Address(HALF_B)), count))
+        op = "vmul_f16" if kind == "mul" else "vadd_f16"  # a difference adds what has a negative scale
+        body.append(_vector(op, HALF_A, (Address(HALF_A), Address(HALF_B)), count))
     body += [
         _vector("vmuls_f16", HALF_A, (Address(HALF_A), scalar("inverse_scale")), count),
         _vector("vadds_f16", HALF_A, (Address(HALF_A), scalar("zero")), count),
@@ -155,9 +158,12 @@ def pack(spec: ElementwiseSpec, operands: Operands) -> dict[str, Array]:
     ValueError
         The number of quantised inputs does not fit the kernel.
     """
-    needed = 2 if spec.kind in ("add", "mul") else 1
+    needed = 2 if spec.kind in _TWO else 1
     if len(operands.input_scales) != needed:
         raise ValueError(f"{spec.kind} takes {needed} quantised inputs, given {len(operands.input_scales)}")
+    if spec.kind == "sub":
+        first, second = operands.input_scales
+        operands = replace(operands, input_scales=(first, -second))
     return {"parameters": header(operands)}
 
 

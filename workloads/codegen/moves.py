@@ -6,17 +6,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from workloads.codegen.common import Body, nest, split
 from workloads.program import Address, Buffer, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from workloads.codegen.specs import MoveSpec
     from workloads.isa import InstructionSet
 
 UNROLL = 4  # short runs that are copied per trip, each through its own register
 _SHORT = 8  # bytes
+FILLED = frozenset({"pad", "spread"})  # kinds whose output has places that no input goes to
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,57 @@ def boxes(spec: MoveSpec) -> tuple[Box, ...]:
             return tuple(found)
         case "transpose":
             return (_box(0, 0, 0, out, [source[axis] for axis in spec.argument], target),)
+        case "slice":
+            axis, begin, _ = spec.argument
+            return (_box(0, begin * source[axis], 0, out, source, target),)
+        case "spread":
+            rows, columns = spec.argument
+            apart = (target[0], rows * target[1], columns * target[2], 1)
+            return (_box(0, 0, 0, shape, source, apart),)
+        case "resample":
+            return tuple(_resampled(spec, source, target))
     batch, height, width, channels = shape  # nearest: rows and columns repeat
     rows, columns = spec.argument
     extents = (batch, height, rows, width, columns, channels)
     read = (source[0], source[1], 0, source[2], 0, 1)
     written = (target[0], rows * target[1], target[1], columns * target[2], target[2], 1)
     return (_box(0, 0, 0, extents, read, written),)
+
+
+def _resampled(spec: MoveSpec, source: list[int], target: list[int]) -> Iterator[Box]:
+    """Yield a box for each pair of progressions of rows and columns, from where and to where they go."""
+    batch, _, _, channels = spec.shapes[0]
+    for row in progressions(spec.argument[0]):
+        for column in progressions(spec.argument[1]):
+            read = (source[0], row.step * source[1], column.step * source[2], 1)
+            written = (target[0], row.apart * target[1], column.apart * target[2], 1)
+            at, to = (
+                row.value * source[1] + column.value * source[2],
+                row.place * target[1] + column.place * target[2],
+            )
+            yield _box(0, at, to, (batch, row.number, column.number, channels), read, written)
+
+
+@dataclass(frozen=True)
+class Progression:
+    """Places ``place``, ``place`` + ``apart`` ... of a list that hold ``value``, ``value`` + ``step`` ..."""
+
+    place: int
+    apart: int
+    value: int
+    step: int
+    number: int
+
+
+def progressions(indices: tuple[int, ...]) -> tuple[Progression, ...]:
+    """Cut a list into the fewest interleaved progressions of equal distance: each period of it rises by the same."""
+    values = np.array(indices)
+    apart = next(size for size in range(1, len(values) + 1) if len(set((values[size:] - values[:-size]).tolist())) <= 1)
+    step = int(values[apart] - values[0]) if apart < len(values) else 0
+    return tuple(
+        Progression(place, apart, int(values[place]), step, len(range(place, len(values), apart)))
+        for place in range(apart)
+    )
 
 
 def _strides(shape: Sequence[int]) -> list[int]:
@@ -101,7 +149,7 @@ def generate(
     """
     space = isa.spaces[0]
     elements = math.prod(spec.output_shape)
-    padded = spec.kind == "pad"
+    padded = spec.kind in FILLED
     body: Body = (*fill.head, *fill.emit(Address("output"), elements)) if padded else ()
     for box in boxes(spec):
         body += _copied(box, isa, copy)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from workloads.operands import Operands
     from workloads.tensor import Array
 
-KINDS = frozenset({"add", "mul", "requantize", "clamp"})
+KINDS = frozenset({"add", "sub", "mul", "requantize", "clamp"})
+_SUMS = frozenset({"add", "sub"})
 PARTS = 2  # independent groups per iteration, to hide latency on an in-order core
 _ZERO = ("x5", "x6")
 _TERM_SCALE = (("x7", "x8", "x9"), ("x10", "x11", "x12"))
@@ -50,7 +51,7 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet) -> Program:
     """
     if spec.kind not in KINDS:
         raise NotImplementedError(f"rvv: no kernel is generated for elementwise {spec.kind!r}")
-    two = spec.kind in ("add", "mul")
+    two = spec.kind in ("add", "sub", "mul")
     period = spec.period if two else spec.elements
     if spec.elements % period:
         raise ValueError(f"{spec.kind}: {spec.elements} elements are no multiple of the second operand's {period}")
@@ -58,7 +59,7 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet) -> Program:
     head: Body = (base.ROUND_HALF_UP, *base.load_bounds(table))
     if spec.kind != "clamp":
         head += (*base.load_scale(table), *base.load_scalars(table, ("zero_a", _ZERO[0]), ("zero_b", _ZERO[1])))
-    if spec.kind == "add":
+    if spec.kind in _SUMS:
         for suffix, registers in zip("ab", _TERM_SCALE, strict=True):
             named = zip(_NAMES, registers, strict=True)
             head += base.load_scalars(table, *((f"{name}_{suffix}", register) for name, register in named))
@@ -108,9 +109,10 @@ def _group(kind: str, first: int, size: int, lanes: int, period: int) -> Body:
             for total, value in zip(sums, values, strict=True)
         )
         body += (base.SET_VL,)
-    elif kind == "add":
+    elif kind in _SUMS:
         body += _term(sums, values, inputs, count, 0) + _term(seconds, values, others, count, 1)
-        body += tuple(Instruction("vadd.vv.e32", a, (a, b), count) for a, b in zip(sums, seconds, strict=True))
+        op = "vadd.vv.e32" if kind == "add" else "vsub.vv.e32"
+        body += tuple(Instruction(op, a, (a, b), count) for a, b in zip(sums, seconds, strict=True))
     else:
         body += _words(sums, values, inputs, count, 0)
     return body + base.requantize_all(sums, count) + base.finish(sums, outputs, count)
@@ -153,7 +155,7 @@ def pack(spec: ElementwiseSpec, operands: Operands) -> dict[str, Array]:
     values = base.bound_values(operands, 0)
     for suffix, zero_point in zip("ab", operands.input_zero_points, strict=False):
         values[f"zero_{suffix}"] = np.array([zero_point], np.int32)
-    if spec.kind != "add":
+    if spec.kind not in _SUMS:
         values |= base.scale_value(float(effective_scales(operands, base.PROFILE)[0]))
         return {"parameters": table_of().pack(values)}
     common = 2 * max(operands.input_scales)
@@ -179,7 +181,7 @@ def generate_move(spec: MoveSpec, isa: InstructionSet) -> Program:
 
 def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:
     """Return the byte that surrounds what is padded: the output's zero point."""
-    if spec.kind != "pad":
+    if spec.kind not in moves.FILLED:
         return {}
     return {"parameters": constants({"pad": 1}).pack({"pad": np.array([operands.output_zero_point], np.int8)})}
 

@@ -165,7 +165,7 @@ def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:
     """Return the byte that surrounds what is padded: the output's zero point."""
     return (
         {"parameters": shared.as_bytes(shared.header(operands.output_zero_point, 0, 0, 0))}
-        if spec.kind == "pad"
+        if spec.kind in moves.FILLED
         else {}
     )
 

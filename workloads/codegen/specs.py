@@ -24,6 +24,7 @@ from workloads.operators import (
     Quantize,
     Reshape,
     Resize2d,
+    Slice,
     Softmax,
     Sub,
     Transpose,
@@ -152,11 +153,13 @@ class MoveSpec:
     Parameters
     ----------
     kind
-        "pad", "concat", "transpose" or "nearest" (neighbours, by whole factors).
+        "pad", "concat", "transpose", "slice", "nearest" (neighbours, by whole factors), "resample" (neighbours, by any
+        factors) or "spread" (images with the zero point between their pixels).
     shapes
         Of the inputs, in elements of one byte.
     argument
-        Amounts (before, after) per axis; the axis; the permutation; repeats of rows and of columns.
+        Amounts (before, after) per axis; the axis; the permutation; the axis, begin and extent; repeats of rows and of
+        columns; the row and the column that each output row and column shows; distances of rows and of columns.
     """
 
     kind: str
@@ -175,6 +178,14 @@ class MoveSpec:
                 return (*shape[:axis], sum(part[axis] for part in self.shapes), *shape[axis + 1 :])
             case "transpose":
                 return tuple(shape[axis] for axis in self.argument)
+            case "slice":
+                axis, _, extent = self.argument
+                return (*shape[:axis], extent, *shape[axis + 1 :])
+            case "resample":
+                return (shape[0], len(self.argument[0]), len(self.argument[1]), shape[3])
+            case "spread":
+                rows, columns = ((size - 1) * step + 1 for size, step in zip(shape[1:3], self.argument, strict=True))
+                return (shape[0], rows, columns, shape[3])
         rows, columns = self.argument
         return (shape[0], shape[1] * rows, shape[2] * columns, shape[3])
 
@@ -247,7 +258,7 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
             return SoftmaxSpec(y.elements // y.shape[-1], y.shape[-1])
         case function if isinstance(function, Function):
             return LookupSpec(y.elements)
-        case Pad() | Concat() | Transpose() | Resize2d():
+        case Pad() | Concat() | Transpose() | Resize2d() | Slice():
             if (found := _movement(graph, layer)) is not None:
                 return found
         case Reshape():
@@ -284,20 +295,27 @@ def _movement(graph: Graph, layer: Layer) -> MoveSpec | CopySpec | None:
             return MoveSpec("concat", tuple(one.shape for one in inputs), (axis % len(y.shape),))
         case Transpose(permutation=permutation):
             return MoveSpec("transpose", (x.shape,), permutation)
-        case Resize2d(kind="nearest") as resize if len(x.shape) == 4 and (factors := _factors(x.shape, resize)):
-            return MoveSpec("nearest", (x.shape,), factors)
+        case Slice(axis=axis, begin=begin, extent=extent):
+            return MoveSpec("slice", (x.shape,), (axis % len(x.shape), begin, extent))
+        case Resize2d(kind="nearest") as resize if len(x.shape) == 4:
+            return _neighbors(x.shape, resize)
     return None
 
 
-def _factors(shape: tuple[int, ...], resize: Resize2d) -> tuple[int, ...]:
-    """Return how often each row and column of an image repeats; nothing when not all repeat alike."""
+def _neighbors(shape: tuple[int, ...], resize: Resize2d) -> MoveSpec:
+    """Return how pixels go to their places: each row and column as often as all others, or the ones that are shown."""
     from workloads.kernels.resize import nearest_index
 
-    factors = tuple(wanted // extent for wanted, extent in zip(resize.size, shape[1:3], strict=True))
-    for factor, wanted, extent in zip(factors, resize.size, shape[1:3], strict=True):
-        if not factor or not np.array_equal(nearest_index(extent, wanted, resize), np.arange(wanted) // factor):
-            return ()
-    return factors
+    sizes = tuple(zip(resize.size, shape[1:3], strict=True))
+    shown = tuple(tuple(nearest_index(extent, wanted, resize).tolist()) for wanted, extent in sizes)
+    factors = tuple(max(1, wanted // extent) for wanted, extent in sizes)
+    repeated = (
+        tuple(place // factor for place in range(extent * factor))
+        for (_, extent), factor in zip(sizes, factors, strict=True)
+    )
+    if shown == tuple(repeated):
+        return MoveSpec("nearest", (shape,), factors)
+    return MoveSpec("resample", (shape,), shown)
 
 
 def _rescales(x: Tensor, y: Tensor) -> bool:

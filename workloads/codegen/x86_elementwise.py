@@ -188,7 +188,7 @@ def generate_move(spec: MoveSpec, isa: InstructionSet, dialect: Dialect) -> Prog
 
 def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:
     """Return the byte that surrounds what is padded: the output's zero point."""
-    if spec.kind != "pad":
+    if spec.kind not in moves.FILLED:
         return {}
     return {"parameters": constants({"pad": 1}).pack({"pad": np.array([operands.output_zero_point], np.int8)})}
 

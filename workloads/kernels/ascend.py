@@ -35,6 +35,11 @@ def add(a: Array, b: Array, operands: Operands) -> Array:
     return _quantize(_dequantize(a, operands, 0) + _dequantize(b, operands, 1), operands)
 
 
+def sub(a: Array, b: Array, operands: Operands) -> Array:
+    """Difference in half precision of two dequantised inputs, requantised."""
+    return _quantize(_dequantize(a, operands, 0) - _dequantize(b, operands, 1), operands)
+
+
 def mul(a: Array, b: Array, operands: Operands) -> Array:
     """Product in half precision of two dequantised inputs, requantised."""
     return _quantize(_dequantize(a, operands, 0) * _dequantize(b, operands, 1), operands)

@@ -199,6 +199,8 @@ def add(a: Array, b: Array, operands: Operands, operator: Add, profile: Profile)
 
 def sub(a: Array, b: Array, operands: Operands, operator: Sub, profile: Profile) -> Array:  # noqa: ARG001 - one signature for all kernels
     """Elementwise difference with broadcasting, by the steps of ``add``."""
+    if ascend.takes(a, operands, profile):
+        return ascend.sub(a, b, operands)
     return _sum(a, b, operands, -1, _narrow(profile))
 
 

@@ -95,8 +95,8 @@ def plan(
 ) -> MemoryPlan:
     """Place every activation greedily at the lowest offset that is free during its lifetime.
 
-    The largest go first; as that can leave gaps, the same is tried from the first layer on and from the last one back,
-    with and without overlays, and the smallest arena is kept, the first of equals.
+    The largest go first; as that can leave gaps, the same is tried from the first layer on, from the last one back and
+    from the fullest step outwards, with and without overlays; the smallest arena is kept, the first of equals.
 
     A reshape shares its input's place. With ``in_place``, a layer writes over an input that nothing needs afterwards:
     an elementwise one element by element, the kinds in ``rows`` row by row (see ``workloads.passes.overlays``).
@@ -121,13 +121,18 @@ def plan(
         raise ValueError(f"alignment ({alignment}) must be at least 1")
     lifetimes, working = live_steps(graph), {name: size for name, size in (scratch or {}).items() if size}
     slots = _slots(graph, lifetimes)
-    candidates = []
+    least = lower_bound(graph, in_place=in_place, rows=rows, scratch=working)
+    live = _live_bytes(graph, slots, working)
+    peak_step, best = live.index(max(live)), None
     for chosen in _choices(graph, slots, in_place, rows, working):
         bodies = [
             body.settle() for body in (*_bodies(graph, slots, chosen, alignment), *_scratch_bodies(graph, working))
         ]
-        candidates += [_placed(order, alignment) for order in _orders(bodies)]
-    peak, offsets = min(candidates, key=lambda each: each[0])
+        for order in _orders(bodies, peak_step):
+            if best is None or best[0] > least:
+                found = _placed(order, alignment)
+                best = found if best is None or found[0] < best[0] else best
+    peak, offsets = best or (0, {})
     sizes = {name: graph[name].nbytes for name in lifetimes}
     for step, layer in enumerate(graph.layers, start=1):
         if layer.name in working:
@@ -247,13 +252,19 @@ def _distinct(slots: Mapping[str, _Slot]) -> Iterable[_Slot]:
     return {id(slot): slot for slot in slots.values()}.values()
 
 
-def _orders(bodies: list[_Body]) -> Iterable[list[_Body]]:
-    """Return the orders in which bodies are placed: by size, from the front, from the back."""
-    keys = [(body.key, body) for body in bodies]
-    by_size = sorted(((-size, first, last, name), at) for at, ((size, first, last, name), _) in enumerate(keys))
-    front = sorted(((first, -size, last, name), at) for at, ((size, first, last, name), _) in enumerate(keys))
-    back = sorted(((-last, -size, first, name), at) for at, ((size, first, last, name), _) in enumerate(keys))
-    return ([bodies[at] for _, at in order] for order in (by_size, front, back))
+def _orders(bodies: list[_Body], peak_step: int) -> Iterable[list[_Body]]:
+    """Return the orders in which bodies are placed: by size, from the front, from the back, from the peak outwards."""
+    keys = [(*body.key, at) for at, body in enumerate(bodies)]
+    ranked = (
+        sorted((-size, first, last, name, at) for size, first, last, name, at in keys),
+        sorted((first, -size, last, name, at) for size, first, last, name, at in keys),
+        sorted((-last, -size, first, name, at) for size, first, last, name, at in keys),
+        sorted(
+            (max(first - peak_step, peak_step - last, 0), -size, first, name, at)
+            for size, first, last, name, at in keys
+        ),
+    )
+    return ([bodies[rank[-1]] for rank in order] for order in ranked)
 
 
 def _placed(order: list[_Body], alignment: int) -> tuple[int, dict[str, int]]:
