@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-# A regular expression of names, or nothing published: no public layer list (mcunet-vww0 and -vww2, hand postures), no
-# network but a support vector machine (SVC), another input than the int8 network's (GMP), no patch size (ViT_base).
+# No public layer list (mcunet-vww0 and -vww2, hand postures), no network but a support vector machine (SVC), no patch
+# size (ViT_base alone).
 WITHOUT_SHAPES = {
-    "mcunet-vww0", "mcunet-vww2", "CNN2D_ST_HandPosture 8 x 8 x 2", "GMP wl 48 48 x 3 x 1", "ViT_base",
+    "mcunet-vww0", "mcunet-vww2", "CNN2D_ST_HandPosture 8 x 8 x 2", "ViT_base",
     *(f"SVC wl {window} pct {share} 1 x 1 x 1 x {3 * window}" for window in (24, 48) for share in (2, 5, 10)),
 }  # fmt: skip
 
