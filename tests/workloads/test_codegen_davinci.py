@@ -302,3 +302,10 @@ def test_half_precision_addition_rounds_to_even():
     operands = Operands((0.5, 0.5), (0, 0), 1.0, 0, -128, 127)
     a, b = np.array([1, 3, -1, 127, -128], np.int8), np.array([0, 0, 0, 127, -128], np.int8)
     assert ascend.add(a, b, operands).tolist() == [0, 2, 0, 127, -128]  # 0.5 and 1.5 and -0.5 are ties
+
+
+def test_an_average_that_counts_the_padding_is_refused_by_name():
+    spec = PoolSpec("average", 1, 4, 4, 16, 4, 4, (3, 3), (1, 1), (1, 1), count_padding=True)
+    with pytest.raises(NotImplementedError, match="counts the padding"):
+        davinci.generate(spec, load_isa("davinci"))
+    davinci.generate(replace(spec, padding=(0, 0), height_out=2, width_out=2), load_isa("davinci"))

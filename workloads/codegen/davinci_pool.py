@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads.codegen.common import loop
+from workloads.codegen.common import loop, needs_padding
 from workloads.codegen.davinci_tiles import (
     HEADER_BYTES,
     Part,
@@ -50,7 +50,11 @@ def generate(spec: PoolSpec, isa: InstructionSet, options: Options = DEFAULT) ->
     ------
     ValueError
         A window lies in the padding, or one row of windows exceeds L1.
+    NotImplementedError
+        An average counts the padding.
     """
+    if spec.count_padding and needs_padding(spec):
+        raise NotImplementedError(f"{isa.name} generates no average that counts the padding")
     rows, columns = _segments(spec)
     lane_bytes = AVERAGE_BYTES if spec.kind == "average" else MAXIMUM_BYTES
     channels = _channels(spec, isa)
