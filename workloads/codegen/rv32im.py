@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from workloads.codegen import scalar_depthwise, scalar_kernels
-from workloads.codegen.scalar import Scalar
+from workloads.codegen.scalar import Scalar, masked_words
 from workloads.codegen.scalar_gather import Gather
 from workloads.options import DEFAULT, Options
 from workloads.program import Address, Instruction
@@ -75,7 +73,7 @@ def describe(isa: InstructionSet) -> Scalar:
         isa=isa, profile="tflite-double", op=_OPERATIONS, values=_VALUES, constants=("x27", "x28", "x29"), spare="x25",
         filler="x26", units=((4, 4, "lw", "sw"), (1, 1, "lb", "sb")), tile=(2, 4), depthwise_tile=(4, 1),
         channel_bytes=16, sign_shift=31, load_parameters=_load_parameters, scale=_scale, bound=_bound, step=_step,
-        single=_single, pack_channel=_pack_channel, blocks=((4, 2),), keeps_constants=True, gather=Gather(
+        single=_single, pack_channel=masked_words, blocks=((4, 2),), keeps_constants=True, gather=Gather(
             blocks=((2, 4),), together=1, element_bytes=1, align=1, limit=1 << 31, collect=_collect,
             step=_gathered_step, single=_single,
         ),
@@ -85,12 +83,6 @@ def describe(isa: InstructionSet) -> Scalar:
 def _load_parameters(address: Address) -> Body:
     """Load multiplier, left shift, right shift and the mask of the bits shifted out."""
     return tuple(Instruction("lw", register, (address.plus(4 * index),)) for index, register in enumerate(_WEIGHTS))
-
-
-def _pack_channel(multiplier: int, shift: int) -> bytes:
-    """Return multiplier, left shift, right shift and the mask of the bits shifted out."""
-    left, right = max(shift, 0), max(-shift, 0)
-    return np.array([multiplier, left, right, (1 << right) - 1], np.int64).astype(np.int32).tobytes()
 
 
 def _scale(value: str) -> Body:

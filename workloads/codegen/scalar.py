@@ -191,3 +191,9 @@ def records(scalar: Scalar, biases: Array, multipliers: Any, shifts: Any) -> byt
 def as_bytes(raw: bytes) -> Array:
     """Return bytes as a uint8 array."""
     return np.frombuffer(raw, np.uint8).copy()
+
+
+def masked_words(multiplier: int, shift: int) -> bytes:
+    """Return multiplier, left shift, right shift and the mask of the bits shifted out."""
+    left, right = max(shift, 0), max(-shift, 0)
+    return np.array([multiplier, left, right, (1 << right) - 1], np.int64).astype(np.int32).tobytes()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from workloads.codegen import scalar_kernels, thumb2_depthwise
-from workloads.codegen.scalar import Scalar
+from workloads.codegen.scalar import Scalar, masked_words
 from workloads.codegen.scalar_gather import Gather
 from workloads.codegen.schedule import Tuning
 from workloads.options import DEFAULT, Options
@@ -81,7 +79,7 @@ def describe(isa: InstructionSet) -> Scalar:
         isa=isa, profile="tflite-double", op=_OPERATIONS, values=_VALUES, constants=("r10", "r11", "r12"), spare="r14",
         filler="r12", units=((4, 1, "ldr", "str"), (1, 1, "ldrsb", "strb")), tile=(2, 2), depthwise_tile=(4, 1),
         channel_bytes=16, sign_shift=31, load_parameters=_load_parameters, scale=_scale, bound=_bound, step=_step,
-        single=_single, pack_channel=_pack_channel, blocks=((1, 4),), tuning=_TUNING, gather=Gather(
+        single=_single, pack_channel=masked_words, blocks=((1, 4),), tuning=_TUNING, gather=Gather(
             blocks=((2, 2),), together=1, element_bytes=2, align=4, limit=1 << 31, collect=_collect,
             step=_gathered_step, single=_single,
         ),
@@ -92,12 +90,6 @@ def _load_parameters(address: Address) -> Body:
     """Load multiplier, left shift, right shift and the mask of the bits shifted out."""
     registers = (_MULTIPLIER, _LEFT, _RIGHT, _MASK)
     return tuple(Instruction("ldr", register, (address.plus(4 * i),)) for i, register in enumerate(registers))
-
-
-def _pack_channel(multiplier: int, shift: int) -> bytes:
-    """Return multiplier, left shift, right shift and the mask of the bits shifted out."""
-    left, right = max(shift, 0), max(-shift, 0)
-    return np.array([multiplier, left, right, (1 << right) - 1], np.int64).astype(np.int32).tobytes()
 
 
 def _scale(value: str) -> Body:
