@@ -21,11 +21,11 @@ dot                       d[i] = c[i] + sum of a[i * group + j] * b[i * group + 
 shift_left, shift_right   d[i] = a[i] shifted by b[i]; right is arithmetic for signed a; ``rounding`` "up" adds half
 less_than, select         d[i] = 1 if a[i] < b[i] else 0; d[i] = b[i] if a[i] != 0 else c[i]
 count_leading_zeros       d[i] = zero bits above the highest one of a 32- or 64-bit a[i]
-convert                   between integer and float or f16 and f32, half to even; out of range gives the lowest integer,
+convert                   between integer and float or two floats, half to even; out of range gives the lowest integer,
                           or the nearest with ``saturate``
 reduce_add,               d[0] = sum of a[i], + b[0] where b is given, or the largest of them; floats one after another
 reduce_maximum            in float64
-exponential               d[i] = e ** a[i]
+exponential, square_root  d[i] = e ** a[i]; square root of a[i]
 gather                    d[i] = element b[i], or byte b[i] (``unit``), of the table that begins at memory address a
 lookup                    d[i] = element b[i] mod ``group`` of the block of ``group`` elements of a that i lies in; 0
                           where b[i] is negative

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 # Element types.
-S8, U8, S16, U16, S32, U32, S64, U64, F16, F32 = range(10)
+S8, U8, S16, U16, S32, U32, S64, U64, F16, F32, F64 = range(11)
 
 # Micro-operations: lane by lane on any type, then those that combine lanes, floats and blocks. What lies beyond is
 # compiled for fixed types (``workloads.executor.forms``).
 (
     END_LOOP, COPY, ADD, SUBTRACT, MULTIPLY, MULTIPLY_ADD, MULTIPLY_HIGH, MINIMUM, MAXIMUM, AND, OR, XOR,
     SHIFT_LEFT, SHIFT_RIGHT, SELECT, LESS_THAN, DIVIDE, CLZ, DOT, REDUCE_ADD, REDUCE_MAXIMUM, HORIZONTAL_ADD, PERMUTE,
-    GATHER, LOOKUP, EXPONENTIAL, FLOAT, TO_FLOAT, TO_INTEGER, COPY_BLOCK, FILL_BLOCK, MATRIX_MULTIPLY, REQUANTIZE_BLOCK,
-    FIRST_FORM,
-) = range(34)  # fmt: skip
+    GATHER, LOOKUP, EXPONENTIAL, SQUARE_ROOT, FLOAT, TO_FLOAT, TO_INTEGER, COPY_BLOCK, FILL_BLOCK, MATRIX_MULTIPLY,
+    REQUANTIZE_BLOCK, FIRST_FORM,
+) = range(35)  # fmt: skip
 
 # Columns of a row, all int64. The first eight fill a cache line: what a form with fixed types needs.
 (

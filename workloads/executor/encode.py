@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 64
 Moves = dict[str, list[tuple[int, int, int]]]
+_FLOATS: dict[str, type[np.generic]] = {"f16": np.float16, "f32": np.float32, "f64": np.float64}
 _STAGING_BYTES = 4096  # room to copy a source that a lane-wise write would overwrite; a few vector groups
 _CROSSING = frozenset(
     {k.DOT, k.REDUCE_ADD, k.REDUCE_MAXIMUM, k.HORIZONTAL_ADD, k.PERMUTE, k.LOOKUP}
@@ -66,7 +67,7 @@ class Code:
     def fill_constants(self, arena: Array) -> None:
         """Write the immediates into the arena."""
         for (kind, value), at in self.constants.items():
-            dtype = np.float32 if kind == "f32" else np.float16 if kind == "f16" else np.int64
+            dtype = _FLOATS.get(kind, np.int64)
             raw = np.array([value], dtype).view(np.uint8)
             arena[at : at + raw.size] = raw
         for table, at in self.tables.items():
@@ -110,7 +111,7 @@ def _immediates(program: Program) -> tuple[tuple[tuple[str, float], ...], tuple[
 
 def _constant(kind: str, value: float) -> tuple[str, float]:
     """Return the key of an immediate: integers of all types share a 64-bit pattern."""
-    return (kind, float(value)) if kind in ("f16", "f32") else ("s64", int(value))
+    return (kind, float(value)) if kind[0] == "f" else ("s64", int(value))
 
 
 def _body(code: Code, program: Program, body: tuple[Statement, ...], moves: Moves) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from workloads.executor.memory import read_f32, read_u16, write_16, write_f32
+from workloads.executor import codes as k
+from workloads.executor.memory import read_f32, read_f64, read_u16, write_16, write_f32, write_f64
 from workloads.kernels.jit import kernel
 
 Int = Any  # a numpy or plain integer
@@ -14,10 +15,12 @@ Float = Any  # a numpy or plain float
 
 
 @kernel
-def get_float(single: Int, at: Int) -> Float:
-    """Read a float32 (``single``) or float16 as float64."""
-    if single:
+def get_float(kind: Int, at: Int) -> Float:
+    """Read a float of any type as float64."""
+    if kind == k.F32:
         return read_f32(at)
+    if kind == k.F64:
+        return read_f64(at)
     bits = read_u16(at)
     exponent, fraction = (bits >> 10) & 31, bits & 1023
     sign = -1.0 if bits & 0x8000 else 1.0
@@ -29,10 +32,13 @@ def get_float(single: Int, at: Int) -> Float:
 
 
 @kernel
-def put_float(single: Int, at: Int, value: Float) -> None:
-    """Write a float64 as float32 (``single``) or float16, rounded half to even."""
-    if single:
+def put_float(kind: Int, at: Int, value: Float) -> None:
+    """Write a float64 as a float of any type, rounded half to even."""
+    if kind == k.F32:
         write_f32(at, value)
+        return
+    if kind == k.F64:
+        write_f64(at, value)
         return
     magnitude, bits = abs(value), np.int64(0x8000) if np.copysign(1.0, value) < 0 else np.int64(0)
     if np.isnan(value):

@@ -94,6 +94,8 @@ def _float_lane(inner: Int, a: Float, b: Float, c: Float) -> Float:
         return a / b
     if inner == k.EXPONENTIAL:
         return math.exp(a)
+    if inner == k.SQUARE_ROOT:
+        return np.sqrt(a)
     return a
 
 
@@ -234,13 +236,13 @@ def _gather(row: Int, d: Int, table: Int, b: Int) -> None:
 def _reduce(row: Int, d: Int, a: Int, b: Int) -> None:
     """Add up the lanes, or take the largest, in float64."""
     kind, step, inner = column(row, k.TYPE_A), column(row, k.STEP_A), column(row, k.INNER)
-    total = get_float(column(row, k.TYPE_B) == k.F32, b) if column(row, k.SOURCES) > 1 else -np.inf
+    total = get_float(column(row, k.TYPE_B), b) if column(row, k.SOURCES) > 1 else -np.inf
     if inner == k.REDUCE_ADD and column(row, k.SOURCES) == 1:
         total = 0.0
     for lane in range(column(row, k.LANES)):
-        value = get_float(kind == k.F32, a + lane * step)
+        value = get_float(kind, a + lane * step)
         total = total + value if inner == k.REDUCE_ADD else max(total, value)
-    put_float(column(row, k.RESULT) == k.F32, d, total)
+    put_float(column(row, k.RESULT), d, total)
 
 
 @kernel
@@ -260,9 +262,9 @@ def floating(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
     for lane in range(column(row, k.LANES)):
         to, first_at = d + lane * column(row, k.STEP_D), a + lane * column(row, k.STEP_A)
         if opcode == k.TO_FLOAT and kind < k.F16:
-            put_float(result == k.F32, to, np.float64(get(kind, first_at)))
+            put_float(result, to, np.float64(get(kind, first_at)))
             continue
-        first = get_float(kind == k.F32, first_at)
+        first = get_float(kind, first_at)
         if opcode == k.TO_INTEGER:
             rounded = np.rint(first)
             inside = np.float64(low) <= rounded <= np.float64(high)
@@ -270,7 +272,7 @@ def floating(row: Int, d: Int, a: Int, b: Int, c: Int) -> None:
             put(column(row, k.HELD), to, np.int64(rounded) if inside else limit)
             continue
         if sources > 1:
-            second = get_float(column(row, k.TYPE_B) == k.F32, b + lane * column(row, k.STEP_B))
+            second = get_float(column(row, k.TYPE_B), b + lane * column(row, k.STEP_B))
         if sources > 2:
-            third = get_float(column(row, k.TYPE_C) == k.F32, c + lane * column(row, k.STEP_C))
-        put_float(result == k.F32, to, _float_lane(column(row, k.INNER), first, second, third))
+            third = get_float(column(row, k.TYPE_C), c + lane * column(row, k.STEP_C))
+        put_float(result, to, _float_lane(column(row, k.INNER), first, second, third))

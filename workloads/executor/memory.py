@@ -23,7 +23,7 @@ _INTEGERS = {bits: ir.IntType(bits) for bits in (8, 16, 32, 64)}
 
 def _reader(ctype: Any, stored: Any, *, signed: bool = True) -> Callable[[Any], Any]:
     """Return a function that reads one element as int64, or as float64."""
-    real = stored == ir.FloatType()
+    real = stored in (ir.FloatType(), ir.DoubleType())
 
     def read(at: Any) -> Any:
         value = ctype.from_address(int(at)).value
@@ -34,7 +34,7 @@ def _reader(ctype: Any, stored: Any, *, signed: bool = True) -> Callable[[Any], 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - as above
             value = builder.load(builder.inttoptr(arguments[0], stored.as_pointer()), align=1)
             if real:
-                return builder.fpext(value, ir.DoubleType())
+                return builder.fpext(value, ir.DoubleType()) if stored == ir.FloatType() else value
             if stored.width == 64:
                 return value
             return (builder.sext if signed else builder.zext)(value, ir.IntType(64))
@@ -52,8 +52,8 @@ def _reader(ctype: Any, stored: Any, *, signed: bool = True) -> Callable[[Any], 
 
 
 def _writer(ctype: Any, stored: Any) -> Callable[[Any, Any], None]:
-    """Return a function that writes the low bits of an int64, or a float64 rounded to float32."""
-    real = stored == ir.FloatType()
+    """Return a function that writes the low bits of an int64, or a float64, rounded where float32 is stored."""
+    real = stored in (ir.FloatType(), ir.DoubleType())
 
     def write(at: Any, value: Any) -> None:
         ctype.from_address(int(at)).value = float(value) if real else int(value)
@@ -63,7 +63,7 @@ def _writer(ctype: Any, stored: Any) -> Callable[[Any, Any], None]:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001 - as above
             value = arguments[1]
             if real:
-                value = builder.fptrunc(value, stored)
+                value = builder.fptrunc(value, stored) if stored == ir.FloatType() else value
             elif stored.width < 64:
                 value = builder.trunc(value, stored)
             builder.store(value, builder.inttoptr(arguments[0], stored.as_pointer()), align=1)
@@ -89,11 +89,13 @@ read_s32 = _reader(ctypes.c_int32, _INTEGERS[32])
 read_u32 = _reader(ctypes.c_uint32, _INTEGERS[32], signed=False)
 read_s64 = _reader(ctypes.c_int64, _INTEGERS[64])
 read_f32 = _reader(ctypes.c_float, ir.FloatType())
+read_f64 = _reader(ctypes.c_double, ir.DoubleType())
 write_8 = _writer(ctypes.c_int8, _INTEGERS[8])
 write_16 = _writer(ctypes.c_int16, _INTEGERS[16])
 write_32 = _writer(ctypes.c_int32, _INTEGERS[32])
 write_64 = _writer(ctypes.c_int64, _INTEGERS[64])
 write_f32 = _writer(ctypes.c_float, ir.FloatType())
+write_f64 = _writer(ctypes.c_double, ir.DoubleType())
 
 
 def copy(to: Any, at: Any, nbytes: Any) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from workloads.program import Instruction
 
 _TYPES = {"s8": k.S8, "u8": k.U8, "s16": k.S16, "u16": k.U16, "s32": k.S32, "u32": k.U32, "s64": k.S64, "u64": k.U64,
-          "f16": k.F16, "f32": k.F32}  # fmt: skip
+          "f16": k.F16, "f32": k.F32, "f64": k.F64}  # fmt: skip
 _OPCODES = {
     "load": k.COPY, "store": k.COPY, "move": k.COPY, "immediate": k.COPY, "broadcast": k.COPY, "broadcast_load": k.COPY,
     "extend": k.COPY, "narrow": k.COPY, "add": k.ADD, "subtract": k.SUBTRACT, "multiply": k.MULTIPLY,
@@ -23,7 +23,7 @@ _OPCODES = {
     "and": k.AND, "or": k.OR, "xor": k.XOR, "shift_left": k.SHIFT_LEFT, "shift_right": k.SHIFT_RIGHT,
     "select": k.SELECT, "less_than": k.LESS_THAN, "divide": k.DIVIDE, "count_leading_zeros": k.CLZ, "dot": k.DOT,
     "reduce_add": k.REDUCE_ADD, "reduce_maximum": k.REDUCE_MAXIMUM, "gather": k.GATHER, "lookup": k.LOOKUP,
-    "exponential": k.EXPONENTIAL,
+    "exponential": k.EXPONENTIAL, "square_root": k.SQUARE_ROOT,
     "horizontal_add": k.HORIZONTAL_ADD, "permute": k.PERMUTE, "copy_block": k.COPY_BLOCK,
     "fill_block": k.FILL_BLOCK, "matrix_multiply": k.MATRIX_MULTIPLY, "requantize_block": k.REQUANTIZE_BLOCK,
 }  # fmt: skip
@@ -54,7 +54,7 @@ def plain_row(opcode: int, lanes: int, kind: str, step: int) -> list[int]:
 def _opcode(meaning: Meaning) -> tuple[int, int]:
     """Return the general opcode of a meaning, and the inner opcode of a float operation."""
     if meaning.kind == "convert":
-        return (k.TO_FLOAT if meaning.result in ("f16", "f32") else k.TO_INTEGER), k.COPY
+        return (k.TO_FLOAT if meaning.result[0] == "f" else k.TO_INTEGER), k.COPY
     opcode = _OPCODES[meaning.kind]
     if meaning.kind == "narrow" and len(meaning.sources) > 1:
         opcode = k.SHIFT_RIGHT
@@ -70,7 +70,7 @@ def _opcode(meaning: Meaning) -> tuple[int, int]:
         "copy_block",
         "fill_block",
     )
-    if meaning.result in ("f16", "f32") and not moved:
+    if meaning.result[0] == "f" and not moved:
         return k.FLOAT, opcode
     return opcode, opcode
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ELEMENT_BYTES = {
     "s8": 1, "u8": 1, "s16": 2, "u16": 2, "s32": 4, "u32": 4, "s64": 8, "u64": 8, "f16": 2, "f32": 4,
+    "f64": 8,
 }  # fmt: skip
 _REGISTER = re.compile(r"([a-z_]+)([0-9]+)")
 
