@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from workloads.graph import Graph
 
+    Learn = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
 # The nine features: products by kind, bytes by kind, layers, and one.
 _KINDS = {"pointwise": 0, "winograd": 1, "conv": 2, "first": 2, "depthwise": 3, "dense": 4}
 FEATURES = 9
@@ -54,7 +56,7 @@ def left_out(
     found: NDArray[np.float64],
     measured_s: NDArray[np.float64],
     groups: Sequence[str],
-    learn: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]],
+    learn: Learn,
 ) -> NDArray[np.float64]:
     """Return each row as a baseline predicts it that never saw the row's group; nan where there is no other group."""
     names = np.array(groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from device_models.memory import Working
     from device_models.runtime import Runtime, Term
     from workloads.graph import Graph
+
+KEPT = 4  # networks, and what they ask: fits and estimates come back to the same ones
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,33 @@ class Demand:
 
 def runtime_graph(graph: Graph, runtime: Runtime, precision: str, batch: int) -> Graph:
     """Return the network as a runtime executes it, ready to be costed."""
+    return _executed(graph, precision, batch, drops_dead_channels=runtime.drops_dead_channels)
+
+
+@lru_cache(maxsize=KEPT)
+def _executed(graph: Graph, precision: str, batch: int, *, drops_dead_channels: bool) -> Graph:
     from device_models.estimate import prepared_for
     from workloads.passes.dead_channels import dead_channels, without_dead_channels
 
-    dead = dead_channels(graph) if runtime.drops_dead_channels else {}
+    dead = dead_channels(graph) if drops_dead_channels else {}
     return prepared_for(without_dead_channels(graph, dead) if dead else graph, precision, batch)
 
 
 def demand(prepared: Graph, runtime: Runtime, setting: Setting, working: Working, precision: str) -> Demand:
     """Return what a prepared network asks of a device, in the terms of a runtime."""
-    found = [layer_amounts(prepared, layer, setting, working, precision) for layer in prepared.layers]
+    found = _asked(prepared, setting, working, precision)
     factor = runtime.core_factor(setting.device.core.name)
     rows = [_seconds(each, runtime, factor) for each in found]
     covered = [(each, row) for each, row in zip(found, rows, strict=True) if row is not None]
     uncovered = tuple(each for each, row in zip(found, rows, strict=True) if row is None)
     seconds = np.array([row for _, row in covered], float).reshape(len(covered), len(runtime.terms))
     return Demand(tuple(each for each, _ in covered), seconds, uncovered)
+
+
+@lru_cache(maxsize=KEPT)
+def _asked(prepared: Graph, setting: Setting, working: Working, precision: str) -> tuple[LayerAmounts, ...]:
+    """Return what each layer asks, whatever the runtime."""
+    return tuple(layer_amounts(prepared, layer, setting, working, precision) for layer in prepared.layers)
 
 
 def _seconds(amounts: LayerAmounts, runtime: Runtime, factor: float) -> list[float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workloads.graph import Graph
+
+KEPT = 8  # plans: many devices and runtimes are asked about one network after the other
 
 BytesFigure = Figure[Annotated[float, *Bytes.__metadata__]]
 
@@ -122,10 +124,11 @@ def network_memory(graph: Graph, runtime: str, scratch: Mapping[str, int] | None
     rules = library_of(runtime)
     if rules is None:
         raise InputError("memory", [f"nothing is known of {runtime!r}; {did_you_mean(runtime, libraries())}"])
-    laid = {"apart": with_pads_apart, "inside": with_pads_inside}.get(rules.pads, lambda same: same)(graph)
+    laid = _laid(graph, rules.pads)
     if scratch is None:
         scratch = {layer.name: SCRATCH[rules.scratch](laid, layer) for layer in laid.layers}
-    arena = plan(laid, alignment=int(rules.alignment.value), in_place=rules.in_place, rows=rules.rows, scratch=scratch)
+    needed = tuple((name, size) for name, size in scratch.items() if size)
+    arena = _planned(laid, int(rules.alignment.value), rules.in_place, rules.rows, needed)
     layers = sum(not isinstance(layer.operator, Reshape) for layer in graph.layers)
     channels = sum(
         graph[layer.outputs[0]].shape[-1]
@@ -134,6 +137,19 @@ def network_memory(graph: Graph, runtime: str, scratch: Mapping[str, int] | None
     )
     beside = rules.state.nbytes(layers, channels), rules.code.nbytes(layers, channels)
     return NetworkMemory(laid, arena, beside[0], graph.weights_bytes, beside[1], rules)
+
+
+@lru_cache(maxsize=KEPT)
+def _laid(graph: Graph, pads: str) -> Graph:
+    """Return the network with the tensors that a library keeps."""
+    return {"apart": with_pads_apart, "inside": with_pads_inside}.get(pads, lambda same: same)(graph)
+
+
+@lru_cache(maxsize=KEPT)
+def _planned(
+    graph: Graph, alignment: int, in_place: bool, rows: tuple[str, ...], scratch: tuple[tuple[str, int], ...]
+) -> MemoryPlan:
+    return plan(graph, alignment=alignment, in_place=in_place, rows=rows, scratch=dict(scratch))
 
 
 @cache

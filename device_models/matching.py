@@ -97,10 +97,16 @@ def find_device(name: str) -> Device:
     InputError
         None is called so.
     """
-    known = {plain(alias): chip for chip in device_names() for alias in (chip, *load_device(chip).aliases)}
+    known = _chips()
     if plain(name) not in known:
         raise InputError("device", [f"device {name!r} is not in the catalogue; {_hint(name, known)}"])
     return load_device(known[plain(name)])
+
+
+@cache
+def _chips() -> dict[str, str]:
+    """Return the devices of the catalogue by all their names."""
+    return {plain(alias): chip for chip in device_names() for alias in (chip, *load_device(chip).aliases)}
 
 
 def find_runtime(name: str, precision: str, device: Device) -> Runtime:

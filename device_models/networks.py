@@ -107,8 +107,8 @@ class Models:
         if place is None:
             raise InputError("model", [f"{model!r} is in no folder of models; {did_you_mean(model, self.places)}"])
         known = next((each for each in known_networks().network if model in each.names), None)
-        graph = _load(place)
-        return _narrowed(graph, known.dead_channels) if drops_dead_channels and known is not None else graph
+        dead = known.dead_channels if drops_dead_channels and known is not None else {}
+        return _narrowed(place, tuple(dead.items())) if dead else _load(place)
 
 
 def described(model: str) -> str | None:
@@ -142,15 +142,17 @@ def _names(model: str) -> tuple[str, ...]:
     return (*known, model)
 
 
-def _narrowed(graph: Graph, dead: Mapping[int, int]) -> Graph:
+@lru_cache(maxsize=64)
+def _narrowed(place: str, dead: tuple[tuple[int, int], ...]) -> Graph:
     """Leave out what is known to be dead in a network whose own weights do not tell."""
     from workloads.operators import Conv2d, DepthwiseConv2d
     from workloads.passes.dead_channels import dead_channels, without_dead_channels
 
-    if not dead or dead_channels(graph):
+    graph = _load(place)
+    if dead_channels(graph):
         return graph
     convolutions = [layer for layer in graph.layers if isinstance(layer.operator, Conv2d | DepthwiseConv2d)]
-    return without_dead_channels(graph, {convolutions[index].outputs[0]: count for index, count in dead.items()})
+    return without_dead_channels(graph, {convolutions[index].outputs[0]: count for index, count in dead})
 
 
 def find_models(folders: Iterable[Path]) -> Models:

@@ -12,7 +12,8 @@ import numpy as np
 from device_models.baselines import by_features, by_macs, features, left_out
 from device_models.calibrate import Sample, calibrate, sample
 from device_models.energy import idle_power
-from device_models.estimate import estimate, prepared_for
+from device_models.estimate import estimate
+from device_models.grey_box import runtime_graph
 from device_models.matching import Matched, Unmatched, match
 from device_models.networks import family
 from device_models.runtime import load_runtime
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from device_models.baselines import Learn
     from device_models.device import Device
     from device_models.measured import Measured
     from device_models.networks import Models
@@ -70,6 +72,15 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class _Answer:
+    """A prediction; what its network asks in the prior's terms, None without a prior; and the baselines' features."""
+
+    prediction: Prediction
+    asked: Sample | None
+    features: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Validation:
     """All rows of a file: predicted, or not, with the reason."""
 
@@ -94,26 +105,33 @@ def validate(
     tick
         Told how many of how many rows are done, and what comes next.
     """
-    found: list[Prediction] = []
-    unmatched: list[Unmatched] = []
-    for index, row in enumerate(measured):
+    found = [match(row, models, device=device, runtime=runtime) for row in measured]
+    answers: dict[int, _Answer | Unmatched] = {}
+    for done, index in enumerate(sorted(range(len(found)), key=lambda index: _shared(found[index]))):
         if tick is not None:
-            tick(index, len(measured), row.model)
-        matched = match(row, models, device=device, runtime=runtime)
-        answer = matched if isinstance(matched, Unmatched) else _predicted(matched, models)
-        if isinstance(answer, Unmatched):
-            unmatched.append(answer)
-        else:
-            found.append(answer)
-    return Validation(tuple(_with_baselines(_with_held_out(found, models), models)), tuple(unmatched))
+            tick(done, len(measured), measured[index].model)
+        each = found[index]
+        answers[index] = each if isinstance(each, Unmatched) else _answer(each, models)
+    ordered = [answers[index] for index in range(len(found))]
+    rows = [each for each in ordered if not isinstance(each, Unmatched)]
+    return Validation(_completed(rows), tuple(each for each in ordered if isinstance(each, Unmatched)))
 
 
-def _predicted(matched: Matched, models: Models) -> Prediction | Unmatched:
-    """Return the prediction of one row."""
+def _shared(found: Matched | Unmatched) -> tuple[str, ...]:
+    """Return what to order rows by, so that those of one network, runtime and device share their work."""
+    if isinstance(found, Unmatched):
+        return ()
+    row, runtime = found.row, found.runtime
+    return (found.place, row.precision, str(row.batch), str(runtime.drops_dead_channels), found.device.name)
+
+
+def _answer(matched: Matched, models: Models) -> _Answer | Unmatched:
+    """Return the prediction of one row, and what is learned from it for others."""
     row, runtime = matched.row, matched.runtime
     try:
+        graph = models.graph(row.model, drops_dead_channels=runtime.drops_dead_channels)
         result = estimate(
-            models.graph(row.model, drops_dead_channels=runtime.drops_dead_channels),
+            graph,
             matched.device,
             runtime=runtime,
             precision=row.precision,
@@ -121,58 +139,52 @@ def _predicted(matched: Matched, models: Models) -> Prediction | Unmatched:
             threads=matched.threads,
             frequency_hz=matched.frequency_hz,
         )
+        asked = None if runtime.prior is None else sample(matched, models, load_runtime(runtime.prior))
     except InputError as error:
         return Unmatched(row, "; ".join(error.problems))
     waiting_s = max(0.0, (row.period_s or 0.0) - result.latency_s)
     energy_j = result.energy_j + idle_power(matched.device, matched.frequency_hz) * waiting_s
-    return Prediction(matched, family(row.model), result, energy_j)
+    counted = features(runtime_graph(graph, runtime, row.precision, row.batch))
+    return _Answer(Prediction(matched, family(row.model), result, energy_j), asked, counted)
 
 
-def _with_held_out(found: Sequence[Prediction], models: Models) -> list[Prediction]:
-    """Add what each runtime predicts when it is fitted again, to the file's rows of other families."""
+def _completed(rows: Sequence[_Answer]) -> tuple[Prediction, ...]:
+    """Return the predictions with what they are without the family, and what the baselines say."""
+    held, macs, nine = _held_out(rows), _baseline(rows, by_macs), _baseline(rows, by_features)
+    return tuple(
+        replace(each.prediction, held_out=held.get(index), macs_s=macs.get(index), features_s=nine.get(index))
+        for index, each in enumerate(rows)
+    )
+
+
+def _held_out(rows: Sequence[_Answer]) -> dict[int, HeldOutTime]:
+    """Return what each runtime predicts when it is fitted again, to the rows of other families."""
     times: dict[int, HeldOutTime] = {}
-    for runtime, rows in _grouped(found, lambda each: each.matched.runtime).items():
-        if runtime.prior is None or len({each.family for each in rows}) < 2:
+    for runtime, places in _grouped(rows, lambda each: each.prediction.matched.runtime).items():
+        samples = [asked for asked in (rows[place].asked for place in places) if asked is not None]
+        if runtime.prior is None or len({each.family for each in samples}) < 2:
             continue
-        start = load_runtime(runtime.prior)
-        samples: list[Sample] = [sample(each.matched, models, start) for each in rows]
-        fitted = calibrate(samples, start)
+        fitted = calibrate(samples, load_runtime(runtime.prior))
         reach = np.exp(fitted.factor * fitted.held.spread)
-        for each, latency_s, factor in zip(rows, fitted.held.predicted_s, reach, strict=True):
-            times[id(each)] = HeldOutTime(float(latency_s), float(latency_s / factor), float(latency_s * factor))
-    return [replace(each, held_out=times.get(id(each))) for each in found]
+        for place, latency_s, factor in zip(places, fitted.held.predicted_s, reach, strict=True):
+            times[place] = HeldOutTime(float(latency_s), float(latency_s / factor), float(latency_s * factor))
+    return times
 
 
-def _with_baselines(found: Sequence[Prediction], models: Models) -> list[Prediction]:
-    """Add what the baselines predict, each fitted to the rows of one device and runtime."""
-    result = []
-    for rows in _grouped(found, lambda each: each.block).values():
-        counted = np.array([_features(each, models) for each in rows])
-        measured_s = np.array([each.matched.row.latency_s for each in rows])
-        families = [each.family for each in rows]
-        macs, nine = (left_out(counted, measured_s, families, learn) for learn in (by_macs, by_features))
-        result += [
-            replace(each, macs_s=_known(one), features_s=_known(other))
-            for each, one, other in zip(rows, macs, nine, strict=True)
-        ]
-    return result
+def _baseline(rows: Sequence[_Answer], learn: Learn) -> dict[int, float]:
+    """Return what a baseline predicts, fitted to the other families of the same device and runtime."""
+    times: dict[int, float] = {}
+    for places in _grouped(rows, lambda each: each.prediction.block).values():
+        counted = np.array([rows[place].features for place in places])
+        measured_s = np.array([rows[place].prediction.matched.row.latency_s for place in places])
+        found = left_out(counted, measured_s, [rows[place].prediction.family for place in places], learn)
+        times |= {place: float(each) for place, each in zip(places, found, strict=True) if not math.isnan(each)}
+    return times
 
 
-def _features(each: Prediction, models: Models) -> NDArray[np.float64]:
-    """Return the nine features of a row's network."""
-    row, runtime = each.matched.row, each.matched.runtime
-    graph = models.graph(row.model, drops_dead_channels=runtime.drops_dead_channels)
-    return features(prepared_for(graph, row.precision, row.batch))
-
-
-def _known(value: float) -> float | None:
-    """Return a number, None for nan."""
-    return None if math.isnan(value) else float(value)
-
-
-def _grouped(found: Iterable[Prediction], key: Callable[[Prediction], K]) -> dict[K, list[Prediction]]:
-    """Return rows by a key, in their order."""
-    groups: defaultdict[K, list[Prediction]] = defaultdict(list)
-    for each in found:
-        groups[key(each)].append(each)
+def _grouped(rows: Iterable[_Answer], key: Callable[[_Answer], K]) -> dict[K, list[int]]:
+    """Return the places of rows by a key, in their order."""
+    groups: defaultdict[K, list[int]] = defaultdict(list)
+    for place, each in enumerate(rows):
+        groups[key(each)].append(place)
     return groups

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device_models import grey_box
 from device_models.calibrate import calibrate, prior_of, sample
 from device_models.device import load_device
 from device_models.estimate import estimate
@@ -145,6 +146,22 @@ def test_every_row_of_a_validation_is_predicted_or_listed_with_its_reason():
     assert first.estimate.latency_s == pytest.approx(
         estimate(build(first.matched.row.model), "stm32h7a3", runtime="x-cube-ai-9").latency_s
     )
+
+
+def test_a_layer_is_asked_about_once_for_all_rows_that_share_it(monkeypatch):
+    """Rows of one network on one device, in any order: fits, estimates and rows come back to the same answer."""
+    asked = []
+    amounts = grey_box.layer_amounts
+    monkeypatch.setattr(grey_box, "layer_amounts", lambda *each: asked.append(each[1].name) or amounts(*each))
+    rows = [
+        replace(row(name, latency_s), batch=3)  # asked by no other test
+        for latency_s in (0.04, 0.05, 0.06)
+        for name in ("resnet8", "dscnn_kws")
+    ]
+    found = validate(rows, find_models([]), device=load_device("stm32h743"), runtime=load_runtime("x-cube-ai-9"))
+    layers = sum(len(each.estimate.layers) for each in found.rows[:2])
+    assert len(asked) == layers
+    assert [each.matched.row for each in found.rows] == rows
 
 
 def test_a_duty_cycled_row_counts_waiting_in_its_energy():
