@@ -141,7 +141,7 @@ def clang() -> tuple[str, ...]:
 def toolchain(name: str) -> Toolchain:
     """Return a tool chain by name."""
     host, x86, riscv = ("gcc", "clang", "cc"), ("gcc", "clang"), ("riscv64-linux-gnu-gcc",)
-    quick = ("-O0", *STRICT)
+    quick = ("-O0", *STRICT, "-lm")
     bare = ("-DBARE", "-ffreestanding", "-nostdlib", "-static", *STRICT)
     simde = {"immintrin.h": Path(__file__).with_name("simde_avx512.h").read_text()}
     vnni = frozenset({"avx512bw", "avx512vl", "avx512_vnni"})

@@ -17,6 +17,7 @@ FIRST = {
     "thumb2-dsp": ("r", 0, 2), "rv32im": ("x", 5, 1), "rv64gc": ("x", 5, 1), "avx2": ("ymm", 0, 1),
     "avx512-vnni": ("zmm", 0, 1), "rvv": ("v", 0, 8),
 }  # fmt: skip
+FLOATS = {"rv64gc": "f"}  # registers of sets that keep floats apart
 SCALARS = {"vmovd": "d", "vpextrd": "d", "shr": "da", "mov.word.store": "a", "mov.byte.store": "a"}  # on avx2
 IMMEDIATES = {"vpslld"}  # whose last source is never memory
 COUNTS = {"avx512-vnni": (None, 1, 5, 16), "rvv": (1, 5, 32)}
@@ -31,6 +32,8 @@ def fill(isa, register, nbytes):
             return [Instruction("ldr", f"r{int(name[1:]) + i}", (Address(buffer, 4 * i),)) for i in range(nbytes // 4)]
         case "rv32im", _:
             return [Instruction("lw", name, (Address(buffer),))]
+        case "rv64gc", "f":
+            return [Instruction("flw", name, (Address(buffer),))]
         case "rv64gc", _:
             return [Instruction("ld", name, (Address(buffer),))]
         case "avx2", "r":
@@ -52,6 +55,8 @@ def spill(isa, name, nbytes):
             return [Instruction("str", out.plus(4 * i), (f"r{int(name[1:]) + i}",)) for i in range(-(-nbytes // 4))]
         case "rv32im", _:
             return [Instruction("sw", out, (name,))]
+        case "rv64gc", "f":
+            return [Instruction("fsw", out, (name,))]
         case "rv64gc", _:
             return [Instruction("sd", out, (name,))]
         case "avx2", "r":
@@ -71,6 +76,7 @@ def program_of(isa, op, count, memory):
     """Return a Program that runs one instruction between loads and a store; its sources come from memory or not."""
     meaning = isa.meaning(op)
     prefix, first, apart = FIRST[isa.name]
+    prefix = FLOATS.get(isa.name, prefix) if meaning.result == "f32" else prefix
     probe = Instruction(op, Address("out"), ("",) * len(meaning.sources), count)
     written, read = operand_elements(probe, meaning)
     names, body = {}, []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,28 @@ def put_float(kind: Int, at: Int, value: Float) -> None:
         quanta = np.int64(np.rint(magnitude * 2.0 ** np.float64(10 - exponent)))
         bits |= ((exponent + 14) << 10) + quanta
     write_16(at, bits)
+
+
+@kernel
+def fused(a: Float, b: Float, c: Float) -> Float:
+    """Return a * b + c of float32 or float16 values as a float64 that those types round as they would the exact sum.
+
+    The product is exact; an inexact sum is rounded to odd, so that it is never a tie or a neighbor's.
+
+    References
+    ----------
+    .. [1] S. Boldo, G. Melquiond, "Emulation of a FMA and correctly rounded sums", IEEE Trans. Computers 57(4), 2008.
+    """
+    product = a * b
+    total = product + c
+    part = total - product
+    error = (product - (total - part)) + (c - part)
+    if not abs(error) > 0.0:  # exact, or no number
+        return total
+    fraction, _ = math.frexp(total)
+    if np.int64(fraction * 2.0**53) & 1:
+        return total
+    return np.nextafter(total, np.inf if error > 0.0 else -np.inf)
 
 
 @kernel

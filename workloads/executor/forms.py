@@ -59,6 +59,7 @@ add s32 s32 s32 sat; min s32 s32 s32; max s32 s32 s32; mad s32 s32 s32 s32; mul 
 shl s32 s32 u8; shr u32 u32 u8; shr s32 s32 u8; copy s8:s32 s32 sat; copy u8:s32 s32 sat; dot s32 s16 s16 s32 group 2
 add s64 s64 s64; sub s64 s64 s64; mul s64 s64 s64; and s64 s64 s64; or s64 s64 s64; xor s64 s64 s64
 add s32:s64 s32 s32; sub s32:s64 s32 s32; mul s32:s64 s32 s32; min s64 s64 s64; max s64 s64 s64; less s64 s64 s64
+add f32 f32 f32; sub f32 f32 f32; mul f32 f32 f32; min f32 f32 f32; max f32 f32 f32; mad f32 f32 f32 f32
 shl s64 s64 u8; shr s64 s64 u8; shr u32 u32 u32; pick s16 s16 s16 indices 0,2; pick s16 s16 s16 indices 3,1
 """
 _MANY = """
@@ -76,7 +77,7 @@ shr u32 u32 u32*; shr s16 s32 s32* sat up; shr s16 s32 s32 sat up; shr s8 s16 s1
 high s32 s32 s32 sat up shift 31; high s32 s32 s32* sat up shift 31; high u32 u32 u32* shift 32
 dot s32 s16 s16 group 2; dot s32 s16 s16 s32 group 2; dot s32 u8 s8 s32 group 4; dot s32 s8 s8 s32 group 4
 add f32 f32 f32; sub f32 f32 f32; mul f32 f32 f32; div f32 f32 f32; min f32 f32 f32; max f32 f32 f32
-mad f32 f32 f32 f32; float f32 s32; round s32 f32; round s32 f32 sat
+mad f32 f32 f32 f32; mad f32 f32* f32 f32; float f32 s32; round s32 f32; round s32 f32 sat
 add f32 f32 f32*; mul f32 f32 f32*; min f32 f32 f32*; max f32 f32 f32*
 """
 

@@ -178,21 +178,19 @@ def _halves(builder: ir.IRBuilder, value: Any, kind: str) -> list[Any]:
 
 
 def _floats(builder: ir.IRBuilder, form: Form, sources: list[Any], lanes: int) -> Any:
-    """Emit float lanes in float64, rounded once."""
-    double = ir.VectorType(ir.DoubleType(), lanes)
+    """Emit float lanes, rounded once; all but fused products in float64."""
+    single, double = vector_type("f32", lanes), ir.VectorType(ir.DoubleType(), lanes)
     if form.operation == k.TO_FLOAT:
-        return builder.sitofp(sources[0], vector_type("f32", lanes))
+        return builder.sitofp(sources[0], single)
+    if form.operation == k.MULTIPLY_ADD:
+        return builder.call(declare(builder, f"llvm.fma.v{lanes}f32", single, [single] * 3), sources)
     values = [builder.fpext(source, double) for source in sources]
     if form.operation == k.TO_INTEGER:
         return _to_integer(builder, form, values[0])
-    if form.operation == k.MULTIPLY_ADD:
-        result = builder.fadd(builder.fmul(values[0], values[1]), values[2])
-    elif form.operation in (k.MINIMUM, k.MAXIMUM):
+    if form.operation in (k.MINIMUM, k.MAXIMUM):
         comparison = "<" if form.operation == k.MINIMUM else ">"
-        result = builder.select(builder.fcmp_ordered(comparison, values[1], values[0]), values[1], values[0])
-    else:
-        result = getattr(builder, _FLOATS[form.operation])(*values)
-    return builder.fptrunc(result, vector_type("f32", lanes))
+        return builder.select(builder.fcmp_ordered(comparison, *values), *sources)
+    return builder.fptrunc(getattr(builder, _FLOATS[form.operation])(*values), single)
 
 
 def _to_integer(builder: ir.IRBuilder, form: Form, value: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from workloads.executor import codes as k
 from workloads.executor import memory
-from workloads.executor.floats import Float, Int, get_float, put_float
+from workloads.executor.floats import Float, Int, fused, get_float, put_float
 from workloads.kernels.jit import kernel
 
 _HIGHEST = np.int64(2**63 - 1)
@@ -85,11 +85,11 @@ def _float_lane(inner: Int, a: Float, b: Float, c: Float) -> Float:
     if inner == k.MULTIPLY:
         return a * b
     if inner == k.MULTIPLY_ADD:
-        return a * b + c
+        return fused(a, b, c)
     if inner == k.MINIMUM:
-        return min(a, b)
+        return min(b, a)
     if inner == k.MAXIMUM:
-        return max(a, b)
+        return max(b, a)
     if inner == k.DIVIDE:
         return a / b
     if inner == k.EXPONENTIAL:
