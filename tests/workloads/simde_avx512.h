@@ -125,3 +125,27 @@ static __m512i _mm512_mask_i32gather_epi32(__m512i d, uint16_t mask, __m512i ind
 static __m512i _mm512_i32gather_epi32(__m512i index, const void *base, int scale) {
     return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), 0xffff, index, base, scale);
 }
+static __m512i _mm512_maskz_loadu_epi64(uint8_t mask, const void *at) {
+    OPEN(to, _mm512_setzero_si512());
+    LANES(8) ON(mask) memcpy(&to.i64[i], (const char *)at + 8 * i, 8);
+    return simde__m512i_from_private(to);
+}
+static __m512d _mm512_cvtepi32_pd(__m256i a) {
+    OPEN(to, _mm512_setzero_si512());
+    LANES(8) to.f64[i] = ((const int32_t *)&a)[i];
+    return _mm512_castsi512_pd(simde__m512i_from_private(to));
+}
+static __m256i _mm512_cvtpd_epi32(__m512d a) {
+    OPEN(from, _mm512_castpd_si512(a));
+    int32_t words[16] = {0};
+    LANES(8) {
+        double value = __builtin_rint(from.f64[i]);
+        words[i] = value >= -0x1p31 && value < 0x1p31 ? (int32_t)value : INT32_MIN;
+    }
+    return _mm512_castsi512_si256(_mm512_loadu_si512(words));
+}
+static __m512i _mm512_zextsi256_si512(__m256i a) {
+    int8_t bytes[64] = {0};
+    memcpy(bytes, &a, sizeof a);
+    return _mm512_loadu_si512(bytes);
+}

@@ -125,9 +125,10 @@ def contents(isa, op, random):
     meaning = isa.meaning(op)
     found = {}
     for letter, kind in zip("dabc", (meaning.result, *meaning.sources, "s8", "s8", "s8"), strict=False):
-        if kind == "f32":
+        if kind in ("f32", "f64"):
             values = random.choice([-0.5, 1.5, 2.5, -1e6, 0.1, 3e5], ROOM // 4) + random.integers(-9, 9, ROOM // 4)
-            found[letter] = values.astype(np.float32)
+            values = np.abs(values) if meaning.kind == "square_root" else values
+            found[letter] = values[: ROOM // ELEMENT_BYTES[kind]].astype(f"f{ELEMENT_BYTES[kind]}")
         elif letter == "b" and ("shift" in meaning.kind or meaning.kind == "narrow"):
             width = ELEMENT_BYTES[kind]
             found[letter] = random.integers(
