@@ -103,8 +103,8 @@ def markdown(bench: Bench, compared: Comparison | None) -> str:
 
 
 def data(bench: Bench, compared: Comparison | None) -> str:
-    """JSON: the record as in a baseline file, with ``comparison``, ``verdict`` and ``failed`` beside it."""
-    table: dict[str, Any] = json.loads(bench_record.to_json(bench))
+    """JSON: the record as data, every field of it, with ``comparison``, ``verdict`` and ``failed`` beside it."""
+    table = bench_record.to_data(bench)
     table |= {"verdict": verdict(bench, compared), "failed": failure(bench, compared) is not None, "comparison": None}
     if compared is not None:
         table["comparison"] = {

@@ -65,27 +65,27 @@ class Measured(_Frozen):
 
     group: str
     kernel: str
-    options: str
-    chosen: str
+    options: str = ""
+    chosen: str = ""
     device: str
     isa: str
-    layers: tuple[str, ...]
+    layers: tuple[str, ...] = ()
     macs: int
     cycles: float
     time_s: float
     energy_j: float
     loaded_bytes: int
     stored_bytes: int
-    read_bytes: dict[str, int]
-    written_bytes: dict[str, int]
-    code_bytes: int | None
+    read_bytes: dict[str, int] = {}
+    written_bytes: dict[str, int] = {}
+    code_bytes: int | None = None
     macs_per_cycle: float
     share_of_peak: float
     bound: str
     causes: dict[str, float]
-    resources: dict[str, float]
-    instructions: dict[str, int]
-    program: str | None
+    resources: dict[str, float] = {}
+    instructions: dict[str, int] = {}
+    program: str | None = None
 
     @property
     def times(self) -> int:
@@ -126,21 +126,28 @@ class Bench(_Frozen):
         return self
 
 
+def to_data(bench: Bench) -> dict[str, Any]:
+    """Return a record as plain data with every field, its kernels by name."""
+    table = bench.model_dump(mode="json", by_alias=True)
+    return table | {"kernels": {row.name: row.model_dump(mode="json") for row in _sorted(bench)}}
+
+
 def to_json(bench: Bench) -> str:
-    """Return a record as text: kernels sorted by name, a field a line, so that a difference reads well."""
+    """Return a record as text: kernels sorted by name, a line each, without empty fields; a difference reads well."""
     table = bench.model_dump(by_alias=True)
-    named = {row.name: row.model_dump() for row in bench.kernels}
     head = [f'  "{key}": {_text(table[key])},' for key in ("schema", "suite", "generators")]
-    devices, kernels = _entries(table["devices"]), _entries(named)
+    devices = _lines(dict(sorted(table["devices"].items())))
+    kernels = _lines({row.name: row.model_dump(exclude_defaults=True) for row in _sorted(bench)})
     return "\n".join(["{", *head, f'  "devices": {devices},', f'  "kernels": {kernels}', "}"]) + "\n"
 
 
-def _entries(tables: dict[str, dict[str, Any]]) -> str:
-    """Write tables sorted by name, a field a line."""
-    found = []
-    for name, table in sorted(tables.items()):
-        fields = ",\n".join(f"      {_text(key)}: {_text(value)}" for key, value in sorted(table.items()))
-        found.append(f"    {_text(name)}: {{\n{fields}\n    }}")
+def _sorted(bench: Bench) -> list[Measured]:
+    return sorted(bench.kernels, key=lambda row: row.name)
+
+
+def _lines(tables: dict[str, dict[str, Any]]) -> str:
+    """Write tables, a line each."""
+    found = [f"    {_text(name)}: {_text(table)}" for name, table in tables.items()]
     return "{\n" + ",\n".join(found) + "\n  }" if found else "{}"
 
 

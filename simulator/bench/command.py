@@ -65,7 +65,7 @@ def answer(request: Request, progress: Progress) -> Answer:
     """
     gate = gate_of(request.fail_above, request.gate)
     suite = load_suite(find_suite(request.suite))
-    file = request.baseline or default_baseline(suite)
+    file = request.baseline or default_baseline(suite, accepting=request.accept)
     baseline = None if request.accept or request.timeline else read_baseline(file, needed=request.baseline is not None)
     planned = jobs(suite)
     found = measure(suite, planned, progress)
@@ -105,10 +105,11 @@ def gate_of(fail_above: str, figures: str = DEFAULT_GATE) -> Gate:
     return Gate(wanted, percent=float(match[1]))
 
 
-def default_baseline(suite: Suite) -> Path:
-    """Return the file beside the suite; of a shipped suite, the one in the current folder."""
-    name = f"{suite.path.stem}.baseline.json"
-    return Path(name) if suite.shipped else suite.folder / name
+def default_baseline(suite: Suite, *, accepting: bool = False) -> Path:
+    """Return the file beside the suite; of a shipped suite, your own in the current folder before the shipped one."""
+    beside = suite.path.with_suffix(".baseline.json")
+    own = Path(beside.name)
+    return own if suite.shipped and (accepting or own.exists()) else beside
 
 
 def read_baseline(file: Path, *, needed: bool = False) -> Bench | None:

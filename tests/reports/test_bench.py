@@ -66,10 +66,20 @@ def test_a_record_is_read_back_equal_and_written_in_one_order(found: list[Measur
     assert bench_record.to_json(bench(*reversed(found))) == text == bench_record.to_json(again)
 
 
-def test_a_record_has_a_field_a_line_so_that_a_difference_reads_well() -> None:
+def test_a_record_has_a_kernel_a_line_so_that_a_difference_reads_well() -> None:
     before, after = (bench_record.to_json(bench(row)).splitlines() for row in (ROW, changed(cycles=10_001.0)))
-    differing = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
-    assert differing == [('      "cycles": 10000.0,', '      "cycles": 10001.0,')]
+    ((old, new),) = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert old.startswith(f'    "{ROW.name}": {{')
+    assert new == old.replace('"cycles": 10000.0,', '"cycles": 10001.0,')
+
+
+def test_a_record_leaves_out_empty_fields_and_data_for_programs_has_them() -> None:
+    rate = bench(changed(isa="rate", instructions={}, resources={}, code_bytes=None, program=None))
+    (row,) = json.loads(bench_record.to_json(rate))["kernels"].values()
+    assert row.keys() == ROW.model_fields_set - {"instructions", "resources", "code_bytes", "program", "options"}
+    (whole,) = bench_record.to_data(rate)["kernels"].values()
+    assert whole.keys() == type(ROW).model_fields.keys()
+    assert (whole["instructions"], whole["program"]) == ({}, None)
 
 
 @pytest.mark.parametrize(
