@@ -87,7 +87,13 @@ class Band(Sourced):
 
 
 class FittedRow(Sourced):
-    """A measured row that a fit used, and what the fit makes of it, with and without the row's family."""
+    """A measured row that a fit used, and what the fit makes of it, with and without the row's family.
+
+    Parameters
+    ----------
+    reach
+        How far the band without the family reaches from ln(held_out) to either side; None where it was not kept.
+    """
 
     model: str
     device: str
@@ -97,6 +103,7 @@ class FittedRow(Sourced):
     measured: Annotated[float, *Seconds.__metadata__]
     fitted: Annotated[float, *Seconds.__metadata__]
     held_out: Annotated[float, *Seconds.__metadata__]
+    reach: float | None = None
     source: str
 
 

@@ -144,8 +144,9 @@ def _band(calibration: Calibration, start: Runtime, sources: dict[str, str]) -> 
 def _rows(calibration: Calibration, keys: list[str]) -> list[str]:
     """Write every row that was fitted."""
     lines = []
-    columns = (calibration.samples, keys, calibration.fitted_s, calibration.held.predicted_s)
-    for each, key, fitted_s, held_s in zip(*columns, strict=True):
+    reach = calibration.factor * calibration.held.spread
+    columns = (calibration.samples, keys, calibration.fitted_s, calibration.held.predicted_s, reach)
+    for each, key, fitted_s, held_s, around in zip(*columns, strict=True):
         found = each.matched
         lines += [
             "[[rows]]",
@@ -157,6 +158,7 @@ def _rows(calibration: Calibration, keys: list[str]) -> list[str]:
             f'measured = "{1e3 * each.measured_s:.6g} ms"',
             f'fitted = "{1e3 * fitted_s:.6g} ms"',
             f'held_out = "{1e3 * held_s:.6g} ms"',
+            f"reach = {_number(around)}",
             f"source = {_text(key)}",
             "",
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import tomllib
 from dataclasses import replace
 from importlib.resources import files
@@ -76,6 +78,13 @@ def test_networks_left_out_on_the_h747_are_within_six_per_cent_on_average():
     assert len(errors) == 12
     assert sum(errors) / len(errors) <= 0.06
     assert max(errors) <= 0.18
+
+
+def test_recorded_bands_hold_about_eighty_of_a_hundred_rows_left_out():
+    rows = [row for name in FITTED for row in load_runtime(name).rows]
+    inside = [abs(math.log(row.measured / row.held_out)) <= row.reach for row in rows if row.reach is not None]
+    assert len(inside) >= 175
+    assert 0.7 <= sum(inside) / len(inside) <= 0.9
 
 
 def test_energy_of_measured_networks_is_within_ten_per_cent():
