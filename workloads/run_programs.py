@@ -10,7 +10,7 @@ import numpy as np
 from workloads import execute as kernels
 from workloads.codegen import PROFILE_OF, generate, pack
 from workloads.codegen.moves import buffer_name
-from workloads.codegen.specs import CopySpec, ElementwiseSpec, LookupSpec, specify
+from workloads.codegen.specs import ElementwiseSpec, LookupSpec, specify
 from workloads.errors import did_you_mean
 from workloads.executor import Executable
 from workloads.kernels.lut import table_of_bytes
@@ -125,8 +125,6 @@ def _bind(
     spec = specify(graph, layer)
     if spec is None:
         raise NotImplementedError("moves nothing")
-    if isinstance(spec, CopySpec):
-        raise NotImplementedError(f"{layer.op!r} requantises its inputs; it is priced as a straight copy")
     if isinstance(spec, ElementwiseSpec) and len(names) > 1:
         names, constants = _larger_first(graph, names, constants, commutes=spec.kind != "sub")
     program = generate(spec, isa)

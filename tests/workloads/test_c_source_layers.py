@@ -5,6 +5,7 @@ import pytest
 
 from workloads.codegen import choices, generate, pack
 from workloads.codegen.specs import (
+    ConcatSpec,
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
@@ -39,6 +40,7 @@ SPECS = (
     SoftmaxSpec(3, 77),
     LookupSpec(333),
     MatMulSpec(7, 19, 43, 2),
+    ConcatSpec(((3, 5, 77), (3, 5, 6)), 2, (True, False)),
 )
 
 
@@ -70,7 +72,7 @@ def operands_of(spec, random):
         "output_zero_point": zeros[0] if same else zeros[2],
     }  # fmt: skip
     if not isinstance(spec, ConvSpec | MatrixSpec):
-        one = not isinstance(spec, ElementwiseSpec | MatMulSpec)
+        one = not isinstance(spec, ElementwiseSpec | MatMulSpec | ConcatSpec)
         one |= isinstance(spec, ElementwiseSpec) and spec.kind in ("requantize", "clamp")
         kept = 1 if one else 2
         drawn |= {"input_scales": scales[:kept], "input_zero_points": tuple(zeros[:kept])}

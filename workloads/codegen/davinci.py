@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads.codegen import (
+    concat_davinci,
     davinci_choices,
     davinci_cube,
     davinci_moves,
@@ -18,6 +19,7 @@ from workloads.codegen import (
 from workloads.codegen.common import settled
 from workloads.codegen.davinci_plan import as_convolution
 from workloads.codegen.specs import (
+    ConcatSpec,
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
@@ -65,6 +67,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return davinci_vector.generate_copy(spec, isa, options)
         case MoveSpec():
             return davinci_moves.generate(spec, isa, options)
+        case ConcatSpec():
+            return concat_davinci.generate(spec, isa, options)
         case MatrixSpec() | MatMulSpec():
             raise NotImplementedError("davinci: no kernel is generated for products of two activations")
         case SoftmaxSpec():
@@ -78,7 +82,7 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
     match spec:
         case ConvSpec() | MatrixSpec(batch=1):
             return davinci_choices.choices(as_convolution(spec, isa), isa)
-        case PoolSpec() | ElementwiseSpec() | CopySpec() | MoveSpec() | SoftmaxSpec() | LookupSpec():
+        case PoolSpec() | ElementwiseSpec() | CopySpec() | MoveSpec() | ConcatSpec() | SoftmaxSpec() | LookupSpec():
             return DEFAULT, Options(buffers=1)
     return (DEFAULT,)
 
@@ -98,6 +102,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return davinci_pool.pack(program, spec, operands)
         case MoveSpec():
             return davinci_moves.pack(spec, operands)
+        case ConcatSpec():
+            return concat_davinci.pack(operands)
         case ElementwiseSpec():
             return davinci_vector.pack(spec, operands)
         case SoftmaxSpec():

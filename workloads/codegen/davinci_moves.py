@@ -14,6 +14,8 @@ from workloads.options import DEFAULT, Options
 from workloads.program import Address, Buffer, Program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from workloads.codegen.common import Body
     from workloads.codegen.moves import Box
     from workloads.codegen.specs import MoveSpec
@@ -31,7 +33,7 @@ def generate(spec: MoveSpec, isa: InstructionSet, options: Options = DEFAULT) ->
     room = half(isa, "ub") - (fill if padded else 0)
     body: Body = _filled(elements, fill, isa) if padded else ()
     for box in boxes(spec):
-        body += _copied(box, isa, room)
+        body += copied(box, isa, room)
     inputs = tuple(
         Buffer(buffer_name(number), math.prod(shape), "global", "input") for number, shape in enumerate(spec.shapes)
     )
@@ -56,8 +58,16 @@ def _filled(elements: int, fill: int, isa: InstructionSet) -> Body:
     return body
 
 
-def _copied(box: Box, isa: InstructionSet, room: int) -> Body:
-    """Copy a box: as many runs at once as fit, or a run in pieces."""
+def copied(box: Box, isa: InstructionSet, room: int, work: Callable[[int], Body] | None = None) -> Body:
+    """Copy a box: as many runs at once as fit, or a run in pieces.
+
+    Parameters
+    ----------
+    room
+        Bytes of a tile. [B]
+    work
+        Emit what becomes of a tile of so many bytes before it leaves the vector buffer.
+    """
     *around, (trips, read, written) = box.loops or ((1, 0, 0),)
     source, target = Address(buffer_name(box.source), box.source_offset), Address("output", box.target_offset)
     for number, (_, first, second) in enumerate(around):
@@ -71,13 +81,15 @@ def _copied(box: Box, isa: InstructionSet, room: int) -> Body:
             )
             tile = (
                 move(op, ROWS, at, (part.size, box.run), (read, box.run)),
+                *(work(part.size * box.run) if work else ()),
                 move("mte3", to, ROWS, (part.size, box.run), (box.run, written)),
             )
             body += loop(isa, "tile", part.trips, tile)
     else:
         for part in split(box.run, room):
             at, to = (a.plus(part.start, row=step, tile=part.size) for a, step in ((source, read), (target, written)))
-            tile = (move("mte2_ub", ROWS, at, (1, part.size)), move("mte3", to, ROWS, (1, part.size)))
+            between = work(part.size) if work else ()
+            tile = (move("mte2_ub", ROWS, at, (1, part.size)), *between, move("mte3", to, ROWS, (1, part.size)))
             body += nest(isa, [("row", trips), ("tile", part.trips)], tile)
     return nest(isa, [(f"axis{number}", trips) for number, (trips, _, _) in enumerate(around)], body)
 

@@ -152,7 +152,7 @@ def generate(
     padded = spec.kind in FILLED
     body: Body = (*fill.head, *fill.emit(Address("output"), elements)) if padded else ()
     for box in boxes(spec):
-        body += _copied(box, isa, copy)
+        body += copied(box, isa, copy)
     inputs = tuple(
         Buffer(buffer_name(number), math.prod(shape), space, "input") for number, shape in enumerate(spec.shapes)
     )
@@ -161,7 +161,7 @@ def generate(
     return Program(f"{isa.name}_{spec.kind}", isa, buffers, body, profile=profile)
 
 
-def _copied(box: Box, isa: InstructionSet, copy: Callable[[Address, Address, int, int], Body]) -> Body:
+def copied(box: Box, isa: InstructionSet, copy: Callable[[Address, Address, int, int], Body]) -> Body:
     """Copy a box; short runs go several a trip."""
     loops = list(box.loops)
     trips, first, second = loops.pop() if loops else (1, 0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workloads.codegen import (
+    concat_rvv,
     lookup_rvv,
     lookup_tables,
     matmul_rvv,
@@ -18,6 +19,7 @@ from workloads.codegen import (
 from workloads.codegen.geometry import product
 from workloads.codegen.rvv_types import typed
 from workloads.codegen.specs import (
+    ConcatSpec,
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
@@ -81,6 +83,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return rvv_elementwise.generate_copy(spec, isa)
         case MoveSpec():
             return rvv_elementwise.generate_move(spec, isa)
+        case ConcatSpec():
+            return concat_rvv.generate(spec, isa)
         case SoftmaxSpec():
             return softmax_rvv.generate(spec, isa)
         case MatMulSpec():
@@ -102,6 +106,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return rvv_elementwise.pack(spec, operands)
         case MoveSpec():
             return rvv_elementwise.pack_move(spec, operands)
+        case ConcatSpec():
+            return concat_rvv.pack(operands)
         case SoftmaxSpec():
             return softmax_rvv.pack(operands)
         case MatMulSpec():

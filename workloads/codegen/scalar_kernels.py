@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads.codegen import (
+    concat_scalar,
     lookup_scalar,
     lookup_tables,
     matmul_scalar,
@@ -18,6 +19,7 @@ from workloads.codegen import (
 )
 from workloads.codegen.schedule import arrange
 from workloads.codegen.specs import (
+    ConcatSpec,
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
@@ -74,6 +76,8 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
             return scalar_elementwise.generate_copy(spec, scalar)
         case MoveSpec():
             return scalar_elementwise.generate_move(spec, scalar)
+        case ConcatSpec():
+            return concat_scalar.generate(spec, scalar)
         case SoftmaxSpec():
             return softmax_scalar.generate(spec, scalar)
         case MatMulSpec():
@@ -94,6 +98,8 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
             return scalar_elementwise.pack(spec, operands, scalar)
         case MoveSpec():
             return scalar_elementwise.pack_move(spec, operands)
+        case ConcatSpec():
+            return concat_scalar.pack(operands, scalar)
         case SoftmaxSpec():
             return softmax_scalar.pack(operands)
         case MatMulSpec():

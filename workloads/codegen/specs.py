@@ -140,7 +140,7 @@ class ElementwiseSpec:
 
 @dataclass(frozen=True)
 class CopySpec:
-    """Data movement (pad, concat, transpose): ``elements`` bytes in runs of ``run`` contiguous bytes."""
+    """A straight copy of ``elements`` bytes in runs of ``run`` contiguous bytes."""
 
     elements: int
     run: int
@@ -191,6 +191,20 @@ class MoveSpec:
 
 
 @dataclass(frozen=True)
+class ConcatSpec:
+    """Concatenation along ``axis`` of inputs, of which the ``rescaled`` ones are brought to the output's quantisation."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    axis: int
+    rescaled: tuple[bool, ...]
+
+    @property
+    def moved(self) -> MoveSpec:
+        """The same without requantisation."""
+        return MoveSpec("concat", self.shapes, (self.axis,))
+
+
+@dataclass(frozen=True)
 class SoftmaxSpec:
     """Softmax over rows of ``columns`` elements."""
 
@@ -205,7 +219,7 @@ class LookupSpec:
     elements: int
 
 
-Spec = ConvSpec | MatrixSpec | MatMulSpec | PoolSpec | ElementwiseSpec | CopySpec | MoveSpec | SoftmaxSpec | LookupSpec
+Spec = ConvSpec | MatrixSpec | MatMulSpec | PoolSpec | ElementwiseSpec | CopySpec | MoveSpec | ConcatSpec | SoftmaxSpec | LookupSpec
 
 
 def specify(graph: Graph, layer: Layer) -> Spec | None:
@@ -282,7 +296,7 @@ def _product(a: tuple[int, ...], b: tuple[int, ...]) -> MatMulSpec:
     return MatMulSpec(a[-2], a[-1], b[-1], batch)
 
 
-def _movement(graph: Graph, layer: Layer) -> MoveSpec | CopySpec | None:
+def _movement(graph: Graph, layer: Layer) -> MoveSpec | ConcatSpec | None:
     """Return the data movement of a layer; None when its places follow no strides."""
     x, y = graph[layer.inputs[0]], graph[layer.outputs[0]]
     match layer.operator:
@@ -290,9 +304,10 @@ def _movement(graph: Graph, layer: Layer) -> MoveSpec | CopySpec | None:
             return MoveSpec("pad", (x.shape,), amounts)
         case Concat(axis=axis):
             inputs = [graph[name] for name in layer.inputs]
-            if any(_rescales(one, y) for one in inputs):
-                return CopySpec(y.elements, x.shape[-1])
-            return MoveSpec("concat", tuple(one.shape for one in inputs), (axis % len(y.shape),))
+            joined = ConcatSpec(
+                tuple(one.shape for one in inputs), axis % len(y.shape), tuple(_rescales(one, y) for one in inputs)
+            )
+            return joined if any(joined.rescaled) else joined.moved
         case Transpose(permutation=permutation):
             return MoveSpec("transpose", (x.shape,), permutation)
         case Slice(axis=axis, begin=begin, extent=extent):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workloads.codegen import (
+    concat_x86,
     lookup_tables,
     lookup_x86,
     matmul_x86,
@@ -17,6 +18,7 @@ from workloads.codegen import (
 )
 from workloads.codegen.geometry import product
 from workloads.codegen.specs import (
+    ConcatSpec,
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
@@ -70,6 +72,8 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return x86_elementwise.generate_copy(spec, isa, dialect)
         case MoveSpec():
             return x86_elementwise.generate_move(spec, isa, dialect)
+        case ConcatSpec():
+            return concat_x86.generate(spec, isa, dialect)
         case SoftmaxSpec():
             return softmax_x86.generate(spec, isa, dialect)
         case MatMulSpec():
@@ -91,6 +95,8 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return x86_elementwise.pack(spec, operands, dialect)
         case MoveSpec():
             return x86_elementwise.pack_move(spec, operands)
+        case ConcatSpec():
+            return concat_x86.pack(operands, dialect)
         case SoftmaxSpec():
             return softmax_x86.pack(spec, operands, dialect)
         case MatMulSpec():
