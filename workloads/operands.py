@@ -73,6 +73,15 @@ class Stated:
 
 
 @dataclass(frozen=True, eq=False)
+class Normalization:
+    """Real constants of a layer normalisation: scale and shift (C,), and epsilon."""
+
+    scale: Array
+    shift: Array
+    epsilon: float
+
+
+@dataclass(frozen=True, eq=False)
 class Operands:
     """Constants of a quantised layer.
 
@@ -102,6 +111,8 @@ class Operands:
         Constants that a target states as integers; None where they follow from the scales.
     table
         int8, the outputs of the inputs -128 to 127 of a function of one value; None for other operators.
+    normalization
+        Of a layer normalisation; None for other operators.
     prepared
         What kernels derive from these constants and keep for the next call; the arrays above must not change.
     """
@@ -121,6 +132,7 @@ class Operands:
     wide: bool = False
     stated: Stated | None = None
     table: Array | None = None
+    normalization: Normalization | None = None
     prepared: dict[str, object] = field(default_factory=dict, init=False, repr=False)
 
 

@@ -17,7 +17,7 @@ FIRST = {
     "thumb2-dsp": ("r", 0, 2), "rv32im": ("x", 5, 1), "rv64gc": ("x", 5, 1), "avx2": ("ymm", 0, 1),
     "avx512-vnni": ("zmm", 0, 1), "rvv": ("v", 0, 8),
 }  # fmt: skip
-FLOATS = {"rv64gc": "f"}  # registers of sets that keep floats apart
+FLOATS = {"f32": "f", "f64": "d"}  # registers of scalar sets, by element type
 SCALARS = {"vmovd": "d", "vpextrd": "d", "shr": "da", "mov.word.store": "a", "mov.byte.store": "a"}  # on avx2
 IMMEDIATES = {"vpslld"}  # whose last source is never memory
 COUNTS = {"avx512-vnni": (None, 1, 5, 16), "rvv": (1, 5, 32)}
@@ -34,6 +34,8 @@ def fill(isa, register, nbytes):
             return [Instruction("lw", name, (Address(buffer),))]
         case "rv64gc", "f":
             return [Instruction("flw", name, (Address(buffer),))]
+        case "rv64gc", "d":
+            return [Instruction("fld", name, (Address(buffer),))]
         case "rv64gc", _:
             return [Instruction("ld", name, (Address(buffer),))]
         case "avx2", "r":
@@ -57,6 +59,8 @@ def spill(isa, name, nbytes):
             return [Instruction("sw", out, (name,))]
         case "rv64gc", "f":
             return [Instruction("fsw", out, (name,))]
+        case "rv64gc", "d":
+            return [Instruction("fsd", out, (name,))]
         case "rv64gc", _:
             return [Instruction("sd", out, (name,))]
         case "avx2", "r":
@@ -76,16 +80,16 @@ def program_of(isa, op, count, memory):
     """Return a Program that runs one instruction between loads and a store; its sources come from memory or not."""
     meaning = isa.meaning(op)
     prefix, first, apart = FIRST[isa.name]
-    prefix = FLOATS.get(isa.name, prefix) if meaning.result == "f32" else prefix
     probe = Instruction(op, Address("out"), ("",) * len(meaning.sources), count)
     written, read = operand_elements(probe, meaning)
     names, body = {}, []
-    for place, letter in enumerate("dabc"[: 1 + len(meaning.sources)]):
+    for place, letter, kind in zip(range(4), "dabc", (meaning.result, *meaning.sources), strict=False):
+        own = FLOATS.get(kind, prefix) if isa.name == "rv64gc" else prefix
         scalar = (
             letter in SCALARS.get(op, "") if isa.name == "avx2" else isa.name == "rvv" and is_scalar(meaning, place)
         )
         names[letter] = (
-            f"{'r' if isa.name == 'avx2' else 'x'}{5 + place}" if scalar else f"{prefix}{first + place * apart}"
+            f"{'r' if isa.name == 'avx2' else 'x'}{5 + place}" if scalar else f"{own}{first + place * apart}"
         )
     line = load_dialect(isa.name).line(op)
     sources = []

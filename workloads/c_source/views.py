@@ -97,8 +97,9 @@ def _converted(found: View, wanted: View) -> str:
     text, of = found.name, found
     if of.eighths < wanted.eighths:
         text, of = _cast("vlmul_ext", text, of, replace(of, ratio=of.ratio * of.eighths // wanted.eighths))
-    # Intrinsics change the sign or the width of elements, not both at once.
-    for kind in dict.fromkeys((wanted.kind[0] + found.kind[1:], wanted.kind)):
+    # Intrinsics change the sign or the width of elements, not both at once, and no width of floats.
+    first = found.kind[0] + wanted.kind[1:] if wanted.kind[0] == "f" else wanted.kind[0] + found.kind[1:]
+    for kind in dict.fromkeys((first, wanted.kind)):
         if kind != of.kind:
             ratio = of.ratio * ELEMENT_BYTES[kind] // ELEMENT_BYTES[of.kind]
             text, of = _cast("vreinterpret", text, of, replace(of, kind=kind, ratio=ratio))
