@@ -22,7 +22,9 @@ LATENCIES = {
     "latency_s": 0,
 }  # fmt: skip
 ENERGIES = {"energy_uj": -6, "energy_mj": -3, "energy_j": 0}
+BATCHES, THREADS = {"batch": 0}, {"threads": 0}
 CLOCKS = {"freq_mhz": 6, "frequency_hz": 0}
+TASKS = {"paddle-lite": "paddle-lite"}  # a runtime, in files that name it as a task
 FRAME_S = 0.032  # of the streaming wake-word benchmark, whose rows are duty-cycled
 PRECISIONS = {
     "": "int8", "int8": "int8", "uint8": "int8", "q7": "int8", "int4": "int4", "fp16": "fp16", "float16": "fp16",
@@ -36,14 +38,16 @@ class Measured:
 
     Parameters
     ----------
-    line
-        Its line in the file.
+    line, file
+        Its line in the file, and the file's name.
     latency_s, energy_j
         Of one inference, or of one frame if ``period_s`` is given; None where not published.
     period_s
         Of a duty-cycled row: the energy is that of a whole period, waiting included. [s]
     superseded
         Whether a newer measurement of the same thing is in the file.
+    tuned
+        Whether kernels were searched on the board, instead of taken as the library has them.
     """
 
     line: int
@@ -62,6 +66,13 @@ class Measured:
     superseded: bool
     note: str
     source: str
+    file: str = ""
+    tuned: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where the row stands, e.g. "mcu.csv:12"."""
+        return f"{self.file}:{self.line}"
 
 
 def read_measured(path: Path) -> tuple[Measured, ...]:
@@ -82,40 +93,50 @@ def read_measured(path: Path) -> tuple[Measured, ...]:
     faults = [] if "model" in names else [f"column 'model' is missing; found: {found}"]
     if not names & {*LATENCIES, *ENERGIES}:
         faults.append(f"no column holds a latency or an energy; name one of {', '.join([*LATENCIES, *ENERGIES])}")
-    if faults:
-        raise InputError(path, faults)
-    rows = []
-    for record in reader:
-        try:
-            rows.append(_row(reader.line_num, {key: (value or "").strip() for key, value in record.items() if key}))
-        except ValueError as error:
-            faults.append(f"line {reader.line_num}: {error}")
+    rows: list[Measured] = []
+    for record in () if faults else reader:
+        wrong: list[str] = []
+        row = _row(path.name, reader.line_num, record, wrong)
+        rows.append(row)
+        faults += [f"line {reader.line_num}: {fault}" for fault in wrong]
+    if not faults and not rows:
+        faults = ["there are no rows below the names of the columns"]
     if faults:
         raise InputError(path, faults)
     return tuple(rows)
 
 
-def _row(line: int, record: Mapping[str, str]) -> Measured:
+def _row(file: str, line: int, fields: Mapping[str, str | None], faults: list[str]) -> Measured:
+    """Return a row; what is wrong with it is added to ``faults``."""
+    if None in fields or None in fields.values():
+        faults.append(f"it has {'more' if None in fields else 'fewer'} fields than there are columns")
+    record = {key: (value or "").strip() for key, value in fields.items() if key}
+    if not record["model"]:
+        faults.append("model is empty, expected the name of a network")
     note = record.get("note", "")
     said = record.get("precision", "").lower()
-    batch, threads = _number(record, {"batch": 0}), _number(record, {"threads": 0})
+    batch, threads, frequency_hz, latency_s, energy_j = (
+        _number(record, columns, faults) for columns in (BATCHES, THREADS, CLOCKS, LATENCIES, ENERGIES)
+    )
     return Measured(
         line=line,
         device=record.get("device", ""),
         core=record.get("core", record.get("cpu", "")),
-        frequency_hz=_number(record, CLOCKS),
+        frequency_hz=frequency_hz,
         threads=None if threads is None else int(threads),
-        runtime=record.get("runtime", ""),
+        runtime=record.get("runtime", TASKS.get(record.get("task", ""), "")),
         model=_model(record),
         input=record.get("input", record.get("input_shape", "")),
         precision=PRECISIONS.get(said, said),
         batch=1 if batch is None else int(batch),
-        latency_s=_number(record, LATENCIES),
-        energy_j=_number(record, ENERGIES),
+        latency_s=latency_s,
+        energy_j=energy_j,
         period_s=FRAME_S if re.search(r"duty", note, re.IGNORECASE) else None,
         superseded="superseded" in note,
         note=note,
         source=record.get("source", ""),
+        file=file,
+        tuned="tuned" in record.get("variant", ""),
     )
 
 
@@ -128,17 +149,18 @@ def _model(record: Mapping[str, str]) -> str:
     return next((name for name in longer if described(name)), model)
 
 
-def _number(record: Mapping[str, str], columns: Mapping[str, int]) -> float | None:
-    """Return the first of some columns that holds a number, in SI units; words such as "default" are no number."""
+def _number(record: Mapping[str, str], columns: Mapping[str, int], faults: list[str]) -> float | None:
+    """Return the first of some columns that holds a number, in SI units; words such as "default" are no count."""
     for name, power in columns.items():
         text = record.get(name, "")
-        if not text or (name in ("threads", "batch") and not text.isdecimal()):
+        if not text or (columns in (BATCHES, THREADS) and not text.isdecimal()):
             continue
         try:
             value = float(Decimal(text).scaleb(power))
         except InvalidOperation:
-            raise ValueError(f"{name} is {text!r}, expected a number") from None
+            faults.append(f"{name} is {text!r}, expected a number")
+            return None
         if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} is {text!r}, expected more than zero")
+            faults.append(f"{name} is {text!r}, expected more than zero")
         return value
     return None

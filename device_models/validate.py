@@ -105,7 +105,7 @@ def validate(
     tick
         Told how many of how many rows are done, and what comes next.
     """
-    found = [match(row, models, device=device, runtime=runtime) for row in measured]
+    found = _once([match(row, models, device=device, runtime=runtime) for row in measured])
     answers: dict[int, _Answer | Unmatched] = {}
     for done, index in enumerate(sorted(range(len(found)), key=lambda index: _shared(found[index]))):
         if tick is not None:
@@ -115,6 +115,19 @@ def validate(
     ordered = [answers[index] for index in range(len(found))]
     rows = [each for each in ordered if not isinstance(each, Unmatched)]
     return Validation(_completed(rows), tuple(each for each in ordered if isinstance(each, Unmatched)))
+
+
+def _once(found: Sequence[Matched | Unmatched]) -> list[Matched | Unmatched]:
+    """Return rows without those that another file has too: what is counted twice weighs twice."""
+    first: dict[tuple[str, str, str], Measured] = {}
+    rows: list[Matched | Unmatched] = []
+    for each in found:
+        kept = each.row
+        if isinstance(each, Matched):
+            kept = first.setdefault((each.place, each.device.name, f"{each.row.latency_s:.3e}"), each.row)
+        same = kept.file == each.row.file
+        rows.append(each if same else Unmatched(each.row, f"the same measurement as {kept.place}"))
+    return rows
 
 
 def _shared(found: Matched | Unmatched) -> tuple[str, ...]:

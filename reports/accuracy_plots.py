@@ -1,11 +1,11 @@
-"""Plots of predicted against measured: a scatter with its band, and the residuals by family."""
+"""Plots of predicted against measured: a scatter with its band, and the errors by runtime or family."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from reports.canvas import Plot, drawing, grid, legend_below, log_axis, svg_text, tidy
-from reports.palette import run_styles
+from reports.canvas import Plot, drawing, grid, label_room_in, legend_below, log_axis, svg_text, tidy
+from reports.palette import BLUE, GREY, VERMILION, run_styles
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,59 +15,64 @@ if TYPE_CHECKING:
     from reports.accuracy import Pair
 
 MANY = 8  # runtimes with a color each; more are told apart by their table
+KNOWN, LEFT_OUT = "as it is", "family left out"
 
 
 def scatter(pairs: Sequence[Pair]) -> list[Plot]:
-    """Predicted over measured latency, fitted on the left and with the family left out on the right."""
+    """Predicted over measured latency: of the runtimes as they are, and with the network's family left out."""
     if not pairs:
         return []
     groups = _groups(pairs)
     with drawing("accuracy"):
-        held = [each for each in pairs if each.held_out_s is not None]
-        panels = [("all families known", False), ("the network's family left out", True)][: 2 if held else 1]
-        figure, axes = grid(1, len(panels), 3.2, left_in=0.9, entries=len(groups))
+        held = any(each.held_out_s is not None for each in pairs)
+        panels = [("runtimes as they are", False), ("the network's family left out", True)][: 2 if held else 1]
+        figure, axes = grid(1, len(panels), 3.6, left_in=0.9, entries=len(groups) * (len(groups) > 1))
         styles = run_styles(list(groups))
         for axis, (title, left_out) in zip(tidy(axes, len(panels)), panels, strict=True):
             _scatter_axis(axis, title, groups, {name: styles[name][0] for name in groups}, left_out=left_out)
-        handles = [_dot(styles[name][0]) for name in groups]
-        legend_below(figure, handles, list(groups))
+        if len(groups) > 1:
+            legend_below(figure, [_dot(styles[name][0]) for name in groups], list(groups))
         svg = svg_text(figure)
     caption = "Each dot is a measured row with its band; on the line, prediction and measurement are equal."
     alt = f"Predicted over measured latency of {len(pairs)} rows in {len(groups)} groups."
     return [Plot("Predicted against measured", caption, alt, svg)]
 
 
-def residuals(pairs: Sequence[Pair]) -> list[Plot]:
-    """How far each row is off, by family: fitted, and with the family left out."""
+def residuals(pairs: Sequence[Pair], by: Literal["runtime", "family"]) -> list[Plot]:
+    """How far each row is off, by runtime or family: as predicted, and with the network's family left out."""
     if not pairs:
         return []
-    families = list(dict.fromkeys(each.family for each in pairs))
-    with drawing("residuals"):
-        figure, axes = grid(1, 1, max(1.2, 0.28 * len(families)), left_in=1.6, entries=2)
+    names = sorted({getattr(each, by) for each in pairs}, reverse=True)
+    stages = {
+        KNOWN: (BLUE, 0.14, [(getattr(each, by), each.predicted_s, each.measured_s) for each in pairs]),
+        LEFT_OUT: (
+            VERMILION, -0.14,
+            [(getattr(each, by), each.held_out_s, each.measured_s) for each in pairs if each.held_out_s is not None],
+        ),
+    }  # fmt: skip
+    with drawing(f"residuals by {by}"):
+        figure, axes = grid(1, 1, max(1.0, 0.26 * len(names)), left_in=label_room_in(names), entries=len(stages))
         axis = axes[0]
-        for name, color in (("fitted", "#4477aa"), ("left out", "#cc6677")):
-            values = [
-                (100 * ((each.predicted_s if name == "fitted" else each.held_out_s) or 0.0) / each.measured_s - 100)
-                for each in pairs
-            ]
-            places = [families.index(each.family) + (0.12 if name == "fitted" else -0.12) for each in pairs]
-            axis.plot(values, places, linestyle="none", marker="o", markersize=4, color=color, label=name)
-        axis.axvline(0.0, color="#8a8a8a", linewidth=1)
-        axis.set(title="residuals", xlabel="predicted beyond measured, per cent")
-        axis.set_yticks(range(len(families)), families)
-        legend_below(figure, axis.lines[:2], ["fitted", "left out"])
+        axis.axvline(0.0, color=GREY, linewidth=1)
+        for stage, (color, lift, found) in stages.items():
+            places = [names.index(name) + lift for name, _, _ in found]
+            values = [100 * (predicted / measured - 1) for _, predicted, measured in found]
+            axis.plot(values, places, linestyle="none", marker="o", markersize=4, alpha=0.6, color=color, label=stage)
+        axis.set(xlabel="predicted beyond measured, per cent", ylim=(-0.6, len(names) - 0.4))
+        axis.set_yticks(range(len(names)), names)
+        legend_below(figure, [_dot(color) for color, _, _ in stages.values()], list(stages))
         svg = svg_text(figure)
-    caption = "What the fit leaves of each measured row; left out means fitted without the row's family."
-    alt = f"Residuals of {len(pairs)} rows in {len(families)} families."
-    return [Plot("Residuals by family", caption, alt, svg)]
+    caption = "How far each prediction is from its measured row; left out: fitted again without the network's family."
+    alt = f"Errors of {len(pairs)} rows by {by}, of which there are {len(names)}."
+    return [Plot(f"Errors by {by}", caption, alt, svg)]
 
 
 def _groups(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
-    """Return rows by block, or all together where there are too many blocks for a color each."""
-    blocks = list(dict.fromkeys(each.block for each in pairs))
-    if len(blocks) > MANY:
+    """Return rows by runtime, or all together where there are too many for a color each."""
+    names = list(dict.fromkeys(each.runtime for each in pairs))
+    if len(names) > MANY:
         return {"all rows": list(pairs)}
-    return {block: [each for each in pairs if each.block == block] for block in blocks}
+    return {name: [each for each in pairs if each.runtime == name] for name in names}
 
 
 def _scatter_axis(
@@ -84,7 +89,7 @@ def _scatter_axis(
             axis.plot([each.measured_s], [found], marker="o", markersize=3.5, color=colors[name])
             everything += [each.measured_s, found]
     ends = [min(everything) / 1.4, max(everything) * 1.4]
-    axis.plot(ends, ends, color="#8a8a8a", linewidth=1, linestyle=(0, (2, 2)))
+    axis.plot(ends, ends, color=GREY, linewidth=1, linestyle=(0, (2, 2)))
     axis.set(title=title, xlim=ends, ylim=ends, ylabel="predicted")
     for side in (axis.xaxis, axis.yaxis):
         log_axis(side, "s")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reports.markdown import escape, table_block
@@ -48,13 +48,15 @@ def image(plot: Plot) -> str:
 
 
 def show(page: Page, console: Console) -> None:
-    """Print the page without its plots."""
+    """Print the page without its plots, the summary last: that is what stays in sight."""
     from rich.text import Text
 
     from reports.text import print_table
 
     console.print(Text(page.title, "bold"))
-    for table in page.tables:
-        print_table(table, console, wrap_first=True)
+    for table in reversed(page.tables):
+        console.print(Text(table.title, "bold"))  # a title inside the table would be as narrow as it
+        print_table(replace(table, title="", note=""), console, wrap_first=True, marked=True)
+        console.print(Text(f"{table.note}\n" if table.note else ""))
     for sentence in page.headline:
         console.print(Text(sentence))

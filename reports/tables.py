@@ -24,13 +24,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table; ``numeric`` says which columns align right, ``note`` how to read it."""
+    """A titled table; ``numeric`` says which columns align right, ``note`` how to read it.
+
+    Parameters
+    ----------
+    grouped
+        The first column says what rows belong to; where there is little room it stands above them.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     numeric: tuple[bool, ...]
     note: str = ""
+    grouped: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from reports import summary, tables
 from reports.formats import MISSING, band, duration, engineering, percent, significant, size
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from reports.record import Record
+
+
+SHORT = 12  # a number of so many characters is not broken over lines
 
 
 def render(record: Record, console: Console) -> None:
@@ -37,11 +40,23 @@ def render(record: Record, console: Console) -> None:
     console.print(_plain(f"Simulated {duration(record.duration_s)} with seed {record.seed}; {versions}.", "dim"))
 
 
-def print_table(table: Table, console: Console, *, wrap_first: bool = False) -> None:
-    """Print one table; the best of a column is green, what needs attention red; the first column wraps if asked to."""
+def print_table(table: Table, console: Console, *, wrap_first: bool = False, marked: bool = False) -> None:
+    """Print one table; the best of a column is green, what needs attention red.
+
+    Parameters
+    ----------
+    wrap_first
+        Whether the first column wraps where there is no room; short numbers never do.
+    marked
+        Whether what needs attention is marked where there are no colors.
+    """
     import rich.box
     import rich.table
 
+    plain = marked and (console.color_system is None or console.no_color)
+    rows, titles, numbers = table.rows, table.columns, table.numeric
+    if table.grouped:
+        rows, titles, numbers = _under_groups(table), (", ".join(titles[:2]), *titles[2:]), numbers[1:]
     shown = rich.table.Table(
         title=_plain(table.title),
         title_justify="left",
@@ -52,12 +67,35 @@ def print_table(table: Table, console: Console, *, wrap_first: bool = False) -> 
         caption=_plain(table.note) if table.note else None,
         caption_justify="left",
     )
-    for index, (title, numeric) in enumerate(zip(table.columns, table.numeric, strict=True)):
-        justify: Literal["left", "right"] = "right" if numeric else "left"
-        shown.add_column(_plain(title), justify=justify, overflow="fold", no_wrap=index == 0 and not wrap_first)
-    for row in table.rows:
-        shown.add_row(*(_plain(cell.text, _style(cell)) for cell in row))
+    for index, (title, numeric) in enumerate(zip(titles, numbers, strict=True)):
+        whole = all(len(row[index].text) <= SHORT for row in rows) if numeric else index == 0 and not wrap_first
+        shown.add_column(
+            _plain(title),
+            justify="right" if numeric else "left",
+            overflow="ellipsis" if whole else "fold",
+            no_wrap=whole,
+        )
+    for row in rows:
+        shown.add_row(*(_plain(_marked(cell) if plain else cell.text, _style(cell)) for cell in row))
     console.print(shown)
+
+
+def _marked(cell: Cell) -> str:
+    """Return a cell's text, marked if it needs attention."""
+    return f"! {cell.text}" if cell.alarm else cell.text
+
+
+def _under_groups(table: Table) -> tuple[tuple[Cell, ...], ...]:
+    """Return the rows without their first cell, which stands once above those that have it in common."""
+    rows: list[tuple[Cell, ...]] = []
+    last = None
+    for group, name, *rest in table.rows:
+        if group.text != last:
+            last = group.text
+            rows.append((group, *(Cell("") if name.text else each for each in rest)))
+        if name.text:
+            rows.append((Cell(f"  {name.text}"), *rest))
+    return tuple(rows)
 
 
 def predictions_table(rows: Sequence[Mapping[str, Any]], console: Console, *, layers: bool = False) -> None:

@@ -15,7 +15,9 @@ from device_models.matching import Matched, Unmatched, find_device, match
 from device_models.measured import Measured, read_measured
 from device_models.runtime import Z80, Runtime, load_runtime, prior_for
 from device_models.runtime_file import Heading, runtime_toml
-from reports.accuracy import Multiplier, Pair, calibration_page
+from reports.accuracy import Pair
+from reports.accuracy_pages import calibration_page
+from reports.accuracy_tables import Multiplier
 from simulator.validate_command import models_beside
 from workloads.errors import InputError
 
@@ -67,7 +69,7 @@ def answer(asked: Request) -> Answer:
         The file, a name or a folder is wrong, or no row can be used; with every reason.
     """
     rows = _chosen(read_measured(asked.measured), asked)
-    models = models_beside(asked.measured, asked.models)
+    models = models_beside([asked.measured], asked.models)
     device = None if asked.on is None else load_device(asked.on)
     start = load_runtime(asked.prior) if asked.prior else prior_for((device or find_device(rows[0].device)).core.name)
     stand_in = replace(start, drops_dead_channels=asked.drops_dead_channels)
@@ -77,7 +79,7 @@ def answer(asked: Request) -> Answer:
         raise InputError(asked.measured, [f"line {each.row.line}: {each.reason}" for each in unmatched])
     fitted = calibrate(samples, start)
     title = asked.runtime or rows[0].runtime or asked.name
-    aliases = tuple(dict.fromkeys(row.runtime for row in rows if row.runtime))
+    aliases = tuple(dict.fromkeys(row.runtime for row in rows))
     heading = Heading(asked.name, title, aliases, asked.drops_dead_channels, asked.measured.name)
     return Answer(runtime_toml(fitted, heading), _page(fitted, title), tuple(unmatched))
 
@@ -88,7 +90,7 @@ def _chosen(rows: tuple[Measured, ...], asked: Request) -> list[Measured]:
     if asked.runtime is None and len(names) > 1:
         shown = ", ".join(map(repr, names[:6])) + (" ..." if len(names) > 6 else "")
         raise InputError("--runtime", [f"the file has rows of {len(names)} runtimes ({shown}); name one"])
-    pattern = (asked.runtime or "*").lower()
+    pattern = "*" if asked.runtime is None else asked.runtime.lower()
     chosen = [row for row in rows if fnmatchcase(row.runtime.lower(), pattern)]
     if not chosen:
         raise InputError("--runtime", [f"no row is of {asked.runtime!r}; there are {', '.join(map(repr, names))}"])
@@ -121,7 +123,8 @@ def _page(fitted: Calibration, title: str) -> Page:
         Pair(
             label=each.matched.row.model,
             family=each.family,
-            block=f"{each.matched.device.name}, {title}",
+            runtime=title,
+            device=each.matched.device.name,
             measured_s=each.measured_s,
             predicted_s=float(fitted_s),
             low_s=float(fitted_s / around),

@@ -58,7 +58,9 @@ def calibrate(
 
 
 def validate(
-    measured: Annotated[Path, typer.Option("--measured", help="A CSV of measured latencies and energies.")],
+    measured: Annotated[
+        list[Path], typer.Option("--measured", help="A CSV of measured latencies and energies. May be repeated.")
+    ],
     models: ModelsOption = None,
     on: Annotated[str | None, typer.Option("--on", help="Predict for this device instead of those named.")] = None,
     runtime: Annotated[str | None, typer.Option(help="Predict with this runtime instead of those named.")] = None,
@@ -70,7 +72,7 @@ def validate(
     from simulator.validate_command import Request, answer
 
     with Bar(shown=format is PageFormat.TEXT and sys.stderr.isatty()) as progress:
-        found = answer(Request(measured, tuple(models or ()), on, runtime), progress)
+        found = answer(Request(tuple(measured), tuple(models or ()), on, runtime), progress)
     if format is PageFormat.TEXT:
         found.show(_console())
     elif output is None:

@@ -12,7 +12,10 @@ from device_models.networks import find_models
 from device_models.runtime import load_runtime
 from device_models.validate import validate
 from reports import page as pages
-from reports.accuracy import Pair, coverage, errors, known, rank_correlation, validation_page
+from reports.accuracy import Pair, coverage, energies, errors, known, rank_correlation
+from reports.accuracy_pages import validation_page
+from reports.accuracy_tables import Unpredicted
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from device_models.measured import Measured
     from device_models.networks import Models
     from device_models.validate import Prediction, Validation
     from reports.page import Page
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 class Request:
     """What the user asked for."""
 
-    measured: Path
+    measured: tuple[Path, ...]
     models: tuple[Path, ...] = ()
     on: str | None = None
     runtime: str | None = None
@@ -52,8 +56,7 @@ class Answer:
     def page(self) -> Page:
         """The page, with its plots."""
         unmatched = [
-            (f"line {each.row.line}: {each.row.model}, {each.row.device}, {each.row.runtime}", each.reason)
-            for each in self.found.unmatched
+            Unpredicted(each.row.file, each.row.line, _what(each.row), each.reason) for each in self.found.unmatched
         ]
         return validation_page(self.title, self.pairs, unmatched)
 
@@ -71,11 +74,12 @@ class Answer:
     def data(self) -> dict[str, Any]:
         """Rows, unmatched rows, and the summary by device and runtime, as JSON."""
         pairs = self.pairs
-        blocks = list(dict.fromkeys(each.block for each in pairs))
+        blocks = sorted({(each.runtime, each.device) for each in pairs})
         return {
             "rows": [_row(each) for each in self.found.rows],
             "unmatched": [
                 {
+                    "file": each.row.file,
                     "line": each.row.line,
                     "device": each.row.device,
                     "runtime": each.row.runtime,
@@ -85,7 +89,10 @@ class Answer:
                 }
                 for each in self.found.unmatched
             ],
-            "summary": [_block(name, [each for each in pairs if each.block == name]) for name in blocks],
+            "summary": [
+                _block(runtime, device, [each for each in pairs if (each.runtime, each.device) == (runtime, device)])
+                for runtime, device in blocks
+            ],
         }
 
 
@@ -99,25 +106,46 @@ def with_images(page: Page, output: Path | None) -> str:
     return pages.markdown(page, tuple(names))
 
 
-def models_beside(measured: Path, folders: Sequence[Path]) -> Models:
-    """Return the networks of the folders named, and of the one that the measurements lie in."""
-    return find_models([measured.parent, *folders])
+def models_beside(measured: Sequence[Path], folders: Sequence[Path]) -> Models:
+    """Return the networks of the folders named, and of those that the measurements lie in."""
+    return find_models(dict.fromkeys([*(path.parent for path in measured), *folders]))
 
 
 def answer(asked: Request, progress: Bar) -> Answer:
-    """Predict every row of a file of measurements.
+    """Predict every row of files of measurements.
 
     Raises
     ------
     InputError
-        The file, a folder, the device or the runtime is wrong.
+        A file, a folder, the device or the runtime is wrong; with the faults of all files.
     """
-    rows = read_measured(asked.measured)
+    rows = _read(asked.measured)
     models = models_beside(asked.measured, asked.models)
     device = None if asked.on is None else load_device(asked.on)
     runtime = None if asked.runtime is None else load_runtime(asked.runtime)
     found = validate(rows, models, device=device, runtime=runtime, tick=progress)
-    return Answer(f"Predicted and measured: {asked.measured.name}", found)
+    return Answer(f"Predicted and measured: {', '.join(path.name for path in asked.measured)}", found)
+
+
+def _read(files: Sequence[Path]) -> list[Measured]:
+    """Return the rows of all files."""
+    rows: list[Measured] = []
+    wrong: list[InputError] = []
+    for path in files:
+        try:
+            rows += read_measured(path)
+        except InputError as error:
+            wrong.append(error)
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        raise InputError("--measured", [f"{error.path}: {problem}" for error in wrong for problem in error.problems])
+    return rows
+
+
+def _what(row: Measured) -> str:
+    """Return what a row names: device, runtime, precision."""
+    return ", ".join(name for name in (row.device, row.runtime, row.precision) if name)
 
 
 def pair_of(each: Prediction) -> Pair:
@@ -126,7 +154,8 @@ def pair_of(each: Prediction) -> Pair:
     return Pair(
         label=row.model,
         family=each.family,
-        block=", ".join(each.block),
+        runtime=each.matched.runtime.name,
+        device=each.matched.device.name,
         measured_s=row.latency_s or 0.0,
         predicted_s=each.estimate.latency_s,
         low_s=each.estimate.latency_low_s,
@@ -144,6 +173,7 @@ def _row(each: Prediction) -> dict[str, Any]:
     """Return a row as JSON."""
     found, row, held = each.matched, each.matched.row, each.held_out
     return {
+        "file": row.file,
         "line": row.line,
         "device": found.device.name,
         "runtime": found.runtime.name,
@@ -173,12 +203,14 @@ def _row(each: Prediction) -> dict[str, Any]:
     }
 
 
-def _block(name: str, pairs: list[Pair]) -> dict[str, Any]:
-    """Return the errors of one device and runtime as JSON."""
-    device, _, runtime = name.partition(", ")
+def _block(runtime: str, device: str, pairs: list[Pair]) -> dict[str, Any]:
+    """Return the errors of one runtime and device as JSON."""
     stages = {
         "fitted": known(pairs, lambda each: each.predicted_s),
         "held_out": known(pairs, lambda each: each.held_out_s),
+        "energy": energies(pairs),
+        "baseline_macs": known(pairs, lambda each: each.baselines_s.get("MACs")),
+        "baseline_features": known(pairs, lambda each: each.baselines_s.get("nine features")),
     }
     found = {stage: errors(values) for stage, values in stages.items()}
     return {
@@ -187,6 +219,7 @@ def _block(name: str, pairs: list[Pair]) -> dict[str, Any]:
         "rows": len(pairs),
         **{stage: None if value is None else vars(value) for stage, value in found.items()},
         "rank_correlation": rank_correlation(stages["fitted"]),
+        "held_out_rank_correlation": rank_correlation(stages["held_out"]),
         "coverage": coverage(pairs, held_out=False),
         "held_out_coverage": coverage(pairs, held_out=True),
     }
