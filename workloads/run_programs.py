@@ -14,7 +14,7 @@ from workloads.codegen.specs import ElementwiseSpec, LookupSpec, specify
 from workloads.errors import did_you_mean
 from workloads.executor import Executable
 from workloads.kernels.lut import table_of_bytes
-from workloads.operands import activation_count, operands
+from workloads.operands import Normalization, activation_count, operands
 from workloads.operators import (
     Activation,
     Add,
@@ -23,6 +23,7 @@ from workloads.operators import (
     DepthwiseConv2d,
     FullyConnected,
     Function,
+    LayerNorm,
     MatMul,
     Mean,
     Mul,
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 
 _GENERATED = (
     Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Pool2d, Mean, Add, Sub, Mul, Activation, Quantize, Pad, Concat,
-    Transpose, Resize2d, Slice, Softmax, *get_args(Function),
+    Transpose, Resize2d, Slice, Softmax, LayerNorm,
+    *get_args(Function),
 )  # fmt: skip
 
 
@@ -135,6 +137,9 @@ def _bind(
     if isinstance(spec, LookupSpec):
         table = table_of_bytes(constants, layer.operator, PROFILE_OF[isa.name])
         constants = replace(constants, table=table)
+    if isinstance(layer.operator, LayerNorm):
+        scale, shift = (graph[name].materialize() for name in layer.inputs[1:3])
+        constants = replace(constants, normalization=Normalization(scale, shift, layer.operator.epsilon))
     packed = pack(program, spec, constants)
     if id(program) not in ready:
         ready[id(program)] = Executable(program)

@@ -9,6 +9,7 @@ from workloads.codegen import (
     lookup_rvv,
     lookup_tables,
     matmul_rvv,
+    norm_rvv,
     rvv_elementwise,
     rvv_pool,
     rvv_product,
@@ -31,6 +32,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
     Spec,
 )
+from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return matmul_rvv.generate(spec, isa)
         case LookupSpec():
             return lookup_rvv.generate(spec, isa)
+        case LayerNormSpec():
+            return norm_rvv.generate(spec, isa)
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
@@ -114,4 +118,6 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return matmul_rvv.pack(operands)
         case LookupSpec():
             return lookup_tables.pack_unsigned(operands)
+        case LayerNormSpec():
+            return norm_rvv.pack(spec, operands)
     return {}

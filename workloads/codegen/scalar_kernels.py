@@ -10,6 +10,7 @@ from workloads.codegen import (
     lookup_scalar,
     lookup_tables,
     matmul_scalar,
+    norm_scalar,
     scalar_conv,
     scalar_elementwise,
     scalar_pack,
@@ -30,6 +31,7 @@ from workloads.codegen.specs import (
     PoolSpec,
     SoftmaxSpec,
 )
+from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
             return matmul_scalar.generate(spec, scalar)
         case LookupSpec():
             return lookup_scalar.generate(spec, scalar)
+        case LayerNormSpec():
+            return norm_scalar.generate(spec, scalar)
     raise NotImplementedError(f"{scalar.isa.name}: no kernel is generated for {type(spec).__name__}")
 
 
@@ -106,4 +110,6 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
             return matmul_scalar.pack(spec, operands, scalar)
         case LookupSpec():
             return lookup_tables.pack(operands)
+        case LayerNormSpec():
+            return norm_scalar.pack(spec, operands)
     return {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.operators import (
     Activation,
     Add,
@@ -16,6 +17,7 @@ from workloads.operators import (
     DepthwiseConv2d,
     FullyConnected,
     Function,
+    LayerNorm,
     MatMul,
     Mean,
     Mul,
@@ -219,7 +221,10 @@ class LookupSpec:
     elements: int
 
 
-Spec = ConvSpec | MatrixSpec | MatMulSpec | PoolSpec | ElementwiseSpec | CopySpec | MoveSpec | ConcatSpec | SoftmaxSpec | LookupSpec
+Spec = (
+    ConvSpec | MatrixSpec | MatMulSpec | PoolSpec | ElementwiseSpec | CopySpec
+    | MoveSpec | ConcatSpec | SoftmaxSpec | LookupSpec | LayerNormSpec
+)
 
 
 def specify(graph: Graph, layer: Layer) -> Spec | None:
@@ -270,6 +275,8 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
             return ElementwiseSpec("requantize", y.elements, y.elements)
         case Softmax():
             return SoftmaxSpec(y.elements // y.shape[-1], y.shape[-1])
+        case LayerNorm():
+            return LayerNormSpec(y.elements // y.shape[-1], y.shape[-1])
         case function if isinstance(function, Function):
             return LookupSpec(y.elements)
         case Pad() | Concat() | Transpose() | Resize2d() | Slice():

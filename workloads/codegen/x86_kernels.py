@@ -9,6 +9,7 @@ from workloads.codegen import (
     lookup_tables,
     lookup_x86,
     matmul_x86,
+    norm_x86,
     softmax_x86,
     x86_depthwise,
     x86_elementwise,
@@ -30,6 +31,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
     Spec,
 )
+from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -80,6 +82,8 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return matmul_x86.generate(spec, isa, dialect)
         case LookupSpec():
             return lookup_x86.generate(spec, isa, dialect)
+        case LayerNormSpec():
+            return norm_x86.generate(spec, isa, dialect)
 
 
 def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DEFAULT) -> dict[str, Array]:
@@ -103,4 +107,6 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return matmul_x86.pack(operands, dialect)
         case LookupSpec():
             return lookup_tables.pack_steps(operands, dialect.vector_bytes)
+        case LayerNormSpec():
+            return norm_x86.pack(spec, operands, dialect)
     return {}
