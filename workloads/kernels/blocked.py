@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -41,7 +42,9 @@ WAYS = {
 """Roundings of the 31-bit profiles that a block of sums goes through at once; the other profiles take whole sums."""
 
 
-TYPES = (np.dtype("int8"), np.dtype("uint8"), np.dtype("int16"))
+PARTS = 2  # of a block's panels, for each thread
+
+TYPES = "bBh"  # the characters of int8, uint8 and int16
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +58,7 @@ class Ready:
     dtype: str
 
 
+@cache
 def way_of(profile: str | RequantProfile) -> int | None:
     """Return how a block of sums is finished under a profile, None where whole sums are needed."""
     record = profile_of(profile)
@@ -67,7 +71,7 @@ def way_of(profile: str | RequantProfile) -> int | None:
 
 def takes(x: Array, operands: Operands, profile: str | RequantProfile | None = None) -> bool:
     """Whether a layer's products run here: not the portable path, 64-bit or whole sums, nor an empty batch."""
-    if kernel_path() == "portable" or operands.wide or x.dtype not in TYPES or not x.size:
+    if kernel_path() == "portable" or operands.wide or x.dtype.char not in TYPES or not x.size:
         return False
     return (profile is None or way_of(profile) is not None) and (operands.weights is None or operands.weights.size > 0)
 
@@ -150,35 +154,28 @@ def run(ready: Ready, x: Array) -> Array:
     images = np.ascontiguousarray(x).reshape(x.shape[0], -1)
     blocks = x.shape[0] * panels.blocks
     threads = thread_count(out.size * panels.weights.size // outputs)
-    if threads == 1:
-        _compute(ready, images, out, (0, blocks, 0, panels.panels))
-    elif blocks >= 2 * threads or panels.panels == 1:
-        share(lambda start, end: _compute(ready, images, out, (start, end, 0, panels.panels)), blocks, threads)
-    else:
-        # Each part fills the bands of all blocks again.
-        share(
-            lambda start, end: _compute(ready, images, out, (0, blocks, start, end)), panels.panels, threads,
-            parts_each=1,
-        )  # fmt: skip
+    # Parts of one block fill its band again in each thread, so that blocks are split only where they are few.
+    parts = 1 if threads == 1 or blocks >= 2 * threads else min(panels.panels, PARTS * threads)
+    share(lambda turns: _compute(ready, images, out, (blocks, parts, panels.panels), turns), threads)
     return out.reshape(shape)
 
 
-def _compute(ready: Ready, images: Array, out: Array, work: tuple[int, int, int, int]) -> None:
-    """Compute some blocks and panels of a layer with its kernel."""
+def _compute(ready: Ready, images: Array, out: Array, split: tuple[int, int, int], turns: Array) -> None:
+    """Compute the parts of a layer whose turn it is with its kernel."""
     panels, geometry = ready.panels, ready.panels.geometry
     # Zeros, because a tile reads a group past the last pixel: crossed sums of whatever lies there would overflow.
     band = np.zeros(*panels.band)
     if panels.kind == "vector":
         multiply_vector(
-            images[0], band, geometry.offset, panels.weights, ready.channels, ready.finish, work[2:], geometry.lanes,
-            out[0, 0],
+            images[0], band, geometry.offset, panels.weights, ready.channels, ready.finish, split[1:], turns,
+            geometry.lanes, out[0, 0],
         )  # fmt: skip
         return
     constants = (panels.weights, panels.segments, ready.channels, geometry, ready.finish)
     if panels.kind == "depthwise":
-        convolve_rows(images, *constants, work[:2], band, out)
+        convolve_rows(images, *constants, split[0], turns, band, out)
     else:
-        multiply_blocks(images, *constants, work, band, out)
+        multiply_blocks(images, *constants, split, turns, band, out)
 
 
 def _ready(key: tuple[object, ...], panels: Panels, operands: Operands, profile: str | RequantProfile | None) -> Ready:

@@ -14,6 +14,7 @@ from workloads.kernels.implicit import fill_band
 from workloads.kernels.jit import kernel
 from workloads.kernels.llvm import I16, I32, I64, count_up, load, processor_features, store
 from workloads.kernels.tile import PAIRS, dot
+from workloads.kernels.turns import begin, take
 
 if TYPE_CHECKING:
     from workloads.kernels.finish import Channels, Finish
@@ -95,7 +96,8 @@ def convolve_rows(
     channels: Channels,
     geometry: Geometry,
     finish: Finish,
-    work: tuple[int, int],
+    blocks: int,
+    turns: Array,
     band: Array,
     out: Array,
 ) -> None:
@@ -109,19 +111,23 @@ def convolve_rows(
         (taps, C) int32, centred, the upper halves zero, C filled up to whole vectors.
     offsets
         (taps) int64: bytes from a window's corner in the band.
-    work
-        (first block, end), counted over the batch.
+    blocks
+        Of all images.
+    turns
+        Which block is next, shared by threads.
     band
         Room for a block's values, int16, and one vector more.
     out
         (batch, rows*columns, C).
     """
-    blocks = (geometry.rows + geometry.block - 1) // geometry.block
+    begin(turns)
+    image_blocks = (geometry.rows + geometry.block - 1) // geometry.block
     count = geometry.channels
     vectors = weights.shape[1] // LANES
     sums = np.empty(weights.shape[1], np.int32)
-    for index in range(work[0], work[1]):
-        n, row = index // blocks, index % blocks * geometry.block
+    index = take(turns)
+    while index < blocks:
+        n, row = index // image_blocks, index % image_blocks * geometry.block
         rows = min(geometry.block, geometry.rows - row)
         top = row * geometry.stride_y - geometry.top
         fill_band(image[n], geometry, top, (rows - 1) * geometry.stride_y + geometry.window_rows, band)
@@ -139,3 +145,4 @@ def convolve_rows(
                     vector += wide
                 line = out[n, (row + y) * geometry.columns + x]
                 finish_line(sums.ctypes.data, channels, 0, finish, line)
+        index = take(turns)

@@ -9,6 +9,7 @@ import numpy as np
 from workloads.kernels.finish import finish_line
 from workloads.kernels.jit import kernel
 from workloads.kernels.tile import multiply_tile, row_term
+from workloads.kernels.turns import begin, take
 
 if TYPE_CHECKING:
     from workloads.kernels.finish import Channels, Finish
@@ -89,11 +90,12 @@ def multiply_blocks(
     channels: Channels,
     geometry: Geometry,
     finish: Finish,
-    work: tuple[int, int, int, int],
+    split: tuple[int, int, int],
+    turns: Array,
     band: Array,
     out: Array,
 ) -> None:
-    """Compute blocks of output rows by panels of output channels.
+    """Compute blocks of output rows by panels of output channels, one part of a block's panels after the other.
 
     Parameters
     ----------
@@ -103,37 +105,46 @@ def multiply_blocks(
         Packed panels, one after the other, groups outermost.
     segments
         (groups, segments) int64: offsets in the band from a window's corner. [B]
-    work
-        (first block, end, first panel, end); blocks are counted over the batch.
+    split
+        (blocks, parts, panels): blocks of all images, and the parts that the panels of each group are split into.
+    turns
+        Which part of which block is next, shared by threads.
     band
         Room for a block's values, int16 or uint8 as the weights ask, and one group more.
     out
         (batch, rows*columns, groups*outputs).
     """
-    first_block, last_block, first_panel, last_panel = work
+    begin(turns)
+    blocks, parts, panels = split
     columns, outputs, full = geometry.columns, geometry.outputs, geometry.lanes * geometry.vectors
-    blocks = (geometry.rows + geometry.block - 1) // geometry.block
+    image_blocks = (geometry.rows + geometry.block - 1) // geometry.block
     depth = segments.shape[1] * geometry.steps * geometry.group_bytes
     tail = (outputs + geometry.lanes - 1) // geometry.lanes * geometry.lanes
-    start, end = first_panel * full, min(last_panel * full, outputs)
-    pitch = min(last_panel * full, tail) - start
     pixel_bytes = geometry.channels * band.itemsize
     addresses = np.empty(geometry.block * columns + geometry.tile_rows, np.int64)
     firsts = np.zeros(addresses.size, np.int32)
-    sums = np.empty((geometry.block * columns + geometry.tile_rows, pitch), np.int32)
-    for index in range(first_block, last_block):
-        n, row = index // blocks, index % blocks * geometry.block
+    sums = np.empty((geometry.block * columns + geometry.tile_rows) * ((panels - 1) // parts + 1) * full, np.int32)
+    filled = -1
+    turn = take(turns)
+    while turn < blocks * parts:
+        index, part = turn // parts, turn % parts
+        n, row = index // image_blocks, index % image_blocks * geometry.block
         rows = min(geometry.block, geometry.rows - row)
         count = rows * columns
-        top = row * geometry.stride_y - geometry.top
-        fill_band(image[n], geometry, top, (rows - 1) * geometry.stride_y + geometry.window_rows, band)
-        position = 0
-        for y in range(rows):
-            corner = band.ctypes.data + y * geometry.stride_y * geometry.padded * pixel_bytes
-            for x in range(columns):
-                addresses[position] = corner + x * geometry.stride_x * pixel_bytes
-                position += 1
-        addresses[count:] = addresses[count - 1]  # the last tile repeats a pixel into rows that nobody reads
+        if index != filled:
+            top = row * geometry.stride_y - geometry.top
+            fill_band(image[n], geometry, top, (rows - 1) * geometry.stride_y + geometry.window_rows, band)
+            filled = index
+            position = 0
+            for y in range(rows):
+                corner = band.ctypes.data + y * geometry.stride_y * geometry.padded * pixel_bytes
+                for x in range(columns):
+                    addresses[position] = corner + x * geometry.stride_x * pixel_bytes
+                    position += 1
+            addresses[count:] = addresses[count - 1]  # the last tile repeats a pixel into rows that nobody reads
+        first_panel, last_panel = panels * part // parts, panels * (part + 1) // parts
+        start, end = first_panel * full, min(last_panel * full, outputs)
+        pitch = min(last_panel * full, tail) - start
         for group in range(geometry.groups):
             table = segments[group].ctypes.data
             if weights.itemsize == 4:  # crossed
@@ -152,6 +163,7 @@ def multiply_blocks(
             for position in range(count):
                 line = out[n, row * columns + position, channel : channel + end - start]
                 finish_line(sums.ctypes.data + 4 * position * pitch, channels, group * tail + start, finish, line)
+        turn = take(turns)
 
 
 @kernel

@@ -40,6 +40,15 @@ def store(builder: ir.IRBuilder, value: Any, address: Any) -> None:
     builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 1
 
 
+def prefetch(builder: ir.IRBuilder, address: Any) -> None:
+    """Emit a hint that memory at an address, which need not exist, is read soon."""
+    pointer = I8.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer, I32, I32, I32])
+    read, near, data = (ir.Constant(I32, value) for value in (0, 3, 1))
+    called = builder.module.declare_intrinsic("llvm.prefetch", [pointer], kind)
+    builder.call(called, [builder.inttoptr(address, pointer), read, near, data])
+
+
 def count_up(builder: ir.IRBuilder, trips: Any, carried: list[Any], body: Callable[..., list[Any]]) -> list[Any]:
     """Emit a loop of at least one trip; ``body(index, values)`` returns the values of the next trip."""
     before, inside, after = builder.block, builder.append_basic_block("loop"), builder.append_basic_block("done")

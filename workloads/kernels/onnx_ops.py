@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 FLOAT = np.float32
+MACS_PER_SUM = 16  # a sum and its rounding take as long as so many multiply-accumulates of a convolution
 
 
 def add(a: Array, b: Array, operands: Operands) -> Array:
@@ -38,13 +39,9 @@ def add(a: Array, b: Array, operands: Operands) -> Array:
     first, second = (np.ascontiguousarray(x) if x.shape == shape else np.broadcast_to(x, shape).copy() for x in (a, b))
     result = np.empty(first.shape, np.int8)
     flat = (first.reshape(-1), second.reshape(-1))
-    factors = (float(ratio_a), float(ratio_b), float(fixed), (float(operands.low), float(operands.high)))
-    out = result.reshape(-1)
-
-    def compute(start: int, end: int) -> None:
-        add_fused(flat[0][start:end], flat[1][start:end], *factors, out[start:end])
-
-    share(compute, result.size, thread_count(result.size))
+    factors = (float(ratio_a), float(ratio_b), float(fixed))
+    bounds, out = (float(operands.low), float(operands.high)), result.reshape(-1)
+    share(lambda turns: add_fused(*flat, *factors, bounds, turns, out), thread_count(MACS_PER_SUM * result.size))
     return result
 
 

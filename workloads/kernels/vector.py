@@ -11,13 +11,16 @@ from numba.extending import intrinsic
 
 from workloads.kernels.finish import finish_line
 from workloads.kernels.jit import kernel
-from workloads.kernels.llvm import I32, I64, count_up, load, processor_features, splat, store
+from workloads.kernels.llvm import I32, I64, count_up, load, prefetch, processor_features, splat, store
 from workloads.kernels.tile import FOURS, GROUP_BYTES, dot, signed_dot, tile_shape
+from workloads.kernels.turns import begin, take
 
 if TYPE_CHECKING:
     from workloads.kernels.finish import Channels, Finish
     from workloads.tensor import Array
 
+AHEAD_BYTES = 1024  # how far ahead weights are asked for: the prefetchers alone leave a tenth of the time waiting
+LINE_BYTES = 64
 VECTORS = 8  # of sums in registers: enough to hide the latency of a product
 
 
@@ -50,6 +53,8 @@ def multiply_panel(typing_context: Any, values: Any, weights: Any, steps: Any, s
 
         def step(index: Any, carried: list[Any]) -> list[Any]:
             panel = builder.add(weights_at, builder.mul(index, ir.Constant(I64, 4 * lanes * VECTORS)))
+            for line in range(0, 4 * lanes * VECTORS, LINE_BYTES):
+                prefetch(builder, builder.add(panel, ir.Constant(I64, AHEAD_BYTES + line)))
             group_at = builder.add(row, builder.mul(index, ir.Constant(I64, GROUP_BYTES)))
             group = splat(builder, load(builder, I32, group_at), vector)
             following = []
@@ -76,7 +81,8 @@ def multiply_vector(
     weights: Array,
     channels: Channels,
     finish: Finish,
-    work: tuple[int, int],
+    split: tuple[int, int],
+    turns: Array,
     columns: int,
     out: Array,
 ) -> None:
@@ -90,19 +96,26 @@ def multiply_vector(
         Added to each value to make it a byte of ``values``.
     weights
         (panels, steps, columns, 4) int8, flat.
-    work
-        (first panel, end).
+    split
+        (parts, panels): the parts that the panels are split into.
+    turns
+        Which part is next, shared by threads.
     columns
         Of a panel.
     out
         (N).
     """
+    begin(turns)
+    parts, panels = split
     steps = values.size // GROUP_BYTES
     sums = np.empty(columns, np.int32)
     values[x.size :] = 0
     for index in range(x.size):
         values[index] = x[index] + offset
-    for panel in range(work[0], work[1]):
-        first = panel * columns
-        multiply_panel(values, weights.ctypes.data + first * values.size, steps, sums.ctypes.data)
-        finish_line(sums.ctypes.data, channels, first, finish, out[first : first + columns])
+    part = take(turns)
+    while part < parts:
+        for panel in range(panels * part // parts, panels * (part + 1) // parts):
+            first = panel * columns
+            multiply_panel(values, weights.ctypes.data + first * values.size, steps, sums.ctypes.data)
+            finish_line(sums.ctypes.data, channels, first, finish, out[first : first + columns])
+        part = take(turns)
