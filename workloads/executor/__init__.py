@@ -43,7 +43,8 @@ requantize_block          shape (rows, columns[, pitches of a and d in bytes]): 
 ========================= ========================================================================================
 
 Float lanes are rounded once to ``result``, half to even (multiply_add too: it is fused). A minimum or maximum of floats
-is b unless a is smaller or larger, as on x86: of equal zeros the second. Memory may be unaligned, except for floats; operands in memory coincide or do not overlap. The host is little-endian, as the modelled targets are.
+is b unless a is smaller or larger, as on x86: of equal zeros the second. Memory may be unaligned, except for floats;
+operands in memory coincide or do not overlap. The host is little-endian, as the modelled targets are.
 """
 
 from __future__ import annotations
