@@ -16,7 +16,8 @@ class Options:
     unroll
         Steps of the innermost loop written out.
     lowering
-        How a convolution becomes products: "direct", "im2col" or "winograd".
+        How a convolution becomes products: "direct", "im2col", or by Winograd's F(2x2, 3x3) ("winograd") or F(4x4, 3x3)
+        ("winograd-4x4").
     lmul
         Registers in a vector group (RVV).
     buffers

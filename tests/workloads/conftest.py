@@ -186,6 +186,12 @@ def codegen_cases() -> Any:
 
 
 @pytest.fixture(scope="session")
+def float_cases() -> Any:
+    """float32 layers, and oracles that do a kernel's operations in its stated order."""
+    return _beside("float_cases")
+
+
+@pytest.fixture(scope="session")
 def c_toolchains() -> Any:
     """Compilers that take Programs as C, and the comparison with the executor."""
     return _beside("c_toolchains")

@@ -87,7 +87,10 @@ class Convolution:
             raise ValueError("the layer has no weights")
         if operands.weight_zero_point:
             raise ValueError(f"weights have zero point {operands.weight_zero_point}; vector kernels need 0")
-        weights = operands.weights
+        return self.arranged(operands.weights)
+
+    def arranged(self, weights: Array) -> Array:
+        """Return weights of any layer as (O, KH, KW, C/groups)."""
         channels_last = weights.ndim == 4 and weights.shape[0] == 1 and weights.shape[-1] == self.channels_out
         if self.groups == self.channels and channels_last:
             weights = weights.transpose(3, 1, 2, 0)  # depthwise weights hold their channels last

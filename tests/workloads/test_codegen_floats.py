@@ -1,0 +1,156 @@
+"""float32 Programs: values bit for bit in the stated order, within the bound of error analysis, counts, C."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workloads.codegen import choices, generate
+from workloads.codegen.float_spec import FloatSpec
+from workloads.codegen.float_winograd_transforms import TRANSFORMS
+from workloads.codegen.specs import ConvSpec, MatrixSpec
+from workloads.isa import load_isa
+from workloads.options import Options
+from workloads.program import count, walk
+
+SETS = [("avx2", {}), ("rv64gc", {})]
+LANES = {"avx2": 8}
+DIRECT = "direct"
+MATRICES = {  # Lavin and Gray 2016, section 4.1 and 4.2: B and A, transposed
+    2: (
+        [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
+        [[1, 1, 1, 0], [0, 1, -1, -1]],
+    ),
+    4: (
+        [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0], [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0],
+         [0, 4, 0, -5, 0, 1]],
+        [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
+    ),
+}  # fmt: skip
+FEW = settings(max_examples=20, deadline=None)
+
+
+def drawn_options(data, spec, isa, *lowerings):
+    offered = [one for one in choices(spec, isa) if one.lowering in lowerings]
+    return data.draw(st.sampled_from(offered))
+
+
+@pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
+@pytest.mark.parametrize("depthwise", [False, True], ids=["convolution", "depthwise"])
+@FEW
+@given(data=st.data())
+def test_a_direct_convolution_adds_fused_products_in_the_stated_order(
+    name, parameters, depthwise, data, codegen_cases, float_cases
+):
+    shapes = codegen_cases.convolutions(depthwise=depthwise, max_channels=20).map(lambda case: case.spec)
+    layer, isa = data.draw(float_cases.layers(shapes)), load_isa(name, **parameters)
+    found = float_cases.run(layer, isa, drawn_options(data, layer.spec, isa, DIRECT))
+    np.testing.assert_array_equal(found.view(np.uint32), layer.direct().view(np.uint32))
+
+
+@pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
+@FEW
+@given(data=st.data())
+def test_a_product_adds_fused_products_in_the_stated_order(name, parameters, data, float_cases):
+    layer, isa = data.draw(float_cases.layers(float_cases.PRODUCTS)), load_isa(name, **parameters)
+    found = float_cases.run(layer, isa, drawn_options(data, layer.spec, isa, DIRECT))
+    np.testing.assert_array_equal(found.view(np.uint32), layer.direct().view(np.uint32))
+
+
+@pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=5, deadline=None)
+def test_a_direct_convolution_is_as_near_to_the_exact_one_as_its_roundings_allow(name, parameters, seed, float_cases):
+    """One rounding a product: |error| <= n u / (1 - n u) times the sum of the magnitudes (Higham 2002, section 3.1)."""
+    layer = float_cases.layer(ConvSpec(1, 9, 9, 24, 9, 9, 19, (3, 3), padding=(1, 1)), seed=seed)
+    exact, magnitudes = layer.exact()
+    roundings = 9 * 24 * float_cases.UNIT
+    assert (
+        abs(float_cases.run(layer, load_isa(name, **parameters)) - exact) <= roundings / (1 - roundings) * magnitudes
+    ).all()
+
+
+@pytest.mark.parametrize(
+    "shape", [ConvSpec(2, 7, 9, 16, 4, 5, 24, (3, 3), (2, 2), (1, 1)), MatrixSpec(3, 20, 16)], ids=["conv", "product"]
+)
+def test_a_direct_kernel_executes_one_multiply_add_per_product(shape):
+    for options in choices(FloatSpec(shape), load_isa("rv64gc")):
+        if options.lowering == DIRECT:
+            assert count(generate(FloatSpec(shape), load_isa("rv64gc"), options)).instructions["fmadd.s"] == shape.macs
+            vectors = count(generate(FloatSpec(shape), load_isa("avx2")))
+            assert 8 * vectors.instructions["vfmadd231ps"] == shape.macs
+
+
+WINOGRAD = {"winograd": 2, "winograd-4x4": 4}
+
+
+@st.composite
+def threes(draw, lanes):
+    """Draw a 3x3 convolution with stride 1 whose channels fill vectors."""
+    height, width, top, left = (draw(st.integers(low, high)) for low, high in ((2, 11), (2, 11), (0, 2), (0, 2)))
+    rows, columns = max(1, height + top - 2 + draw(st.integers(0, 1))), max(1, width + left - 2)
+    channels, outputs = lanes * draw(st.integers(1, 2)), draw(st.integers(1, 20))
+    return ConvSpec(
+        draw(st.integers(1, 2)), height, width, channels, rows, columns, outputs, (3, 3), padding=(top, left)
+    )
+
+
+@pytest.mark.parametrize("lowering", WINOGRAD)
+@pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_winograd_does_its_transforms_and_products_in_the_stated_order(name, parameters, lowering, data, float_cases):
+    layer = data.draw(float_cases.layers(threes(LANES.get(name, 1))))
+    isa = load_isa(name, **parameters)
+    found = float_cases.run(layer, isa, drawn_options(data, layer.spec, isa, lowering))
+    np.testing.assert_array_equal(found, layer.winograd(WINOGRAD[lowering]))
+
+
+@pytest.mark.parametrize("lowering", WINOGRAD)
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=5, deadline=None)
+def test_winograd_is_as_near_to_the_exact_convolution_as_its_roundings_allow(lowering, seed, float_cases):
+    """On any path: the weight's rounding, a product a channel, the steps of four transforms, the bias.
+
+    Every rounding is relative to something that the magnitudes bound, so n add at most n u / (1 - n u) of those.
+    """
+    layer, outputs = (
+        float_cases.layer(ConvSpec(1, 9, 9, 24, 9, 9, 19, (3, 3), padding=(1, 1)), seed=seed),
+        WINOGRAD[lowering],
+    )
+    steps = {2: 2 * 1 + 2 * 2, 4: 2 * 2 + 2 * 3}[outputs]
+    roundings = (1 + 24 + steps + 1) * float_cases.UNIT
+    exact, _ = layer.exact()
+    found = float_cases.run(layer, load_isa("avx2"), Options(lowering=lowering))
+    assert (abs(found - exact) <= roundings / (1 - roundings) * layer.magnitudes(outputs)).all()
+
+
+@pytest.mark.parametrize("lowering", WINOGRAD)
+def test_the_transforms_are_the_published_matrices(lowering):
+    transform = TRANSFORMS[lowering]
+    b, a = MATRICES[transform.outputs]
+    for steps, matrix in ((transform.inputs, b), (transform.results, a)):
+        for column, unit in enumerate(np.eye(transform.points)):
+            values = {f"x{place}": value for place, value in enumerate(unit)}
+            for result, start, factor, operand in steps:
+                values[result] = values[start] + factor * values[operand]
+            assert [values[f"y{row}"] for row in range(len(matrix))] == np.array(matrix)[:, column].tolist()
+
+
+@pytest.mark.parametrize(("lowering", "fewer"), [("winograd", 2.25), ("winograd-4x4", 4)])
+def test_winograd_multiplies_that_many_times_less_in_its_products(lowering, fewer):
+    spec = FloatSpec(ConvSpec(1, 16, 16, 8, 16, 16, 24, (3, 3), padding=(1, 1)))
+    program = generate(spec, load_isa("rv64gc"), Options(lowering=lowering))
+    inside = [
+        math.prod(loop.trips for loop in loops)
+        for instruction, loops in walk(program.body)
+        if instruction.op == "fmadd.s" and any(loop.variable == "point" for loop in loops)
+    ]
+    assert sum(inside) == spec.macs / fewer
+
+
+def test_a_set_without_float_units_is_refused_by_name():
+    with pytest.raises(NotImplementedError, match="rv32im: no kernels are generated in float32"):
+        generate(FloatSpec(MatrixSpec(1, 8, 8)), load_isa("rv32im"))

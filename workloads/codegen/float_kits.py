@@ -1,0 +1,71 @@
+"""The sets that compute in float32, as the float generators use them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from workloads.codegen import avx2, x86
+from workloads.codegen.float_set import FLOAT_BYTES, FloatSet, Rates
+from workloads.codegen.schedule import Tuning
+from workloads.program import Instruction
+
+if TYPE_CHECKING:
+    from workloads.codegen.common import Body
+    from workloads.codegen.x86 import Dialect
+    from workloads.isa import InstructionSet
+    from workloads.program import Address
+
+_TAILS = (4, 2, 1)  # floats that AVX2 moves at once besides whole vectors
+
+
+def kits_of(isa: InstructionSet) -> tuple[FloatSet, ...]:
+    """Return how a set can be used for float32, its own choice first.
+
+    Raises
+    ------
+    NotImplementedError
+        No float kernels are generated for it.
+    """
+    match isa.name:
+        case "avx2":
+            return (_x86(isa, avx2.DIALECT, _TAILS),)
+        case "rv64gc":
+            return (_rv64gc(isa),)
+    raise NotImplementedError(f"{isa.name}: no kernels are generated in float32")
+
+
+def _x86(isa: InstructionSet, dialect: Dialect, widths: tuple[int, ...]) -> FloatSet:
+    """Return AVX2 or AVX-512, whose multiply-adds read weights from memory where each is used once."""
+
+    def load(register: str, address: Address, lanes: int) -> Body:
+        return (x86.load(dialect, register, address, FLOAT_BYTES * lanes),)
+
+    def store(register: str, address: Address, lanes: int) -> Body:
+        return x86.store(dialect, register, address, FLOAT_BYTES * lanes)
+
+    return FloatSet(
+        isa, tuple(map(dialect.register, range(dialect.registers))), (), dialect.lanes,
+        {"splat": "vpbroadcastd.load", "multiply_add": "vfmadd231ps", "multiply_add_each": "vfmadd231ps",
+         "add": "vaddps", "subtract": "vsubps", "maximum": "vmaxps", "minimum": "vminps",
+         "move": x86.move(dialect, "", "").op},
+        load, store, Rates(multiply_add=0.5, load=0.5, splat=0.5, latency=4.0), widths, memory_operands=True,
+    )  # fmt: skip
+
+
+def _rv64gc(isa: InstructionSet) -> FloatSet:
+    """Return RV64GC, one float at a time; its order suits the U74: floats in one pipe, memory in the other."""
+    floats = ("fadd.s", "fsub.s", "fmadd.s")
+    others = ("fmin.s", "fmax.s", "fmv.s")
+    tuning = Tuning(
+        width=2,
+        unit=dict.fromkeys(("flw", "fsw"), "memory") | dict.fromkeys((*floats, *others), "float"),
+        latency={"flw": (2, 2)} | dict.fromkeys(floats, (5, 5)) | dict.fromkeys(others, (3, 3)),
+    )
+    return FloatSet(
+        isa, tuple(f"f{number}" for number in range(32)), (), 1,
+        {"splat": "flw", "multiply_add": "fmadd.s", "multiply_add_each": "fmadd.s", "add": "fadd.s",
+         "subtract": "fsub.s", "maximum": "fmax.s", "minimum": "fmin.s", "move": "fmv.s"},
+        lambda register, address, _: (Instruction("flw", register, (address,)),),
+        lambda register, address, _: (Instruction("fsw", address, (register,)),),
+        Rates(multiply_add=1.0, load=1.0, splat=1.0, latency=5.0), tuning=tuning,
+    )  # fmt: skip
