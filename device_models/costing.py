@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from device_models.cores import cost
-from device_models.kernel_cache import fingerprint, remembered
+from device_models.kernel_cache import fingerprint, kept, remembered
 from device_models.memory import WEIGHT_ROLES, Traffic, Working, memory_time, traffic
 from device_models.search import ranked
 from workloads.options import DEFAULT, Options
@@ -131,7 +131,7 @@ def best_options(spec: Spec, device: Device, working: Working | None, isa: str |
     NotImplementedError
         No kernel is generated for it on that instruction set.
     """
-    key = f"best {spec!r} {working!r} {isa!r} {fingerprint(device)}"
+    key = _best_key(spec, device, working, isa)
     return Options(**json.loads(remembered(key, lambda: json.dumps(asdict(_best(spec, device, working, isa))))))
 
 
@@ -187,8 +187,28 @@ def generated(
     ValueError
         The generator does not offer these options for it.
     """
-    key = f"{spec!r} {working!r} {options!r} {isa!r} {fingerprint(device)}"
+    key = _key(spec, device, working, options, isa)
     return _read(remembered(key, lambda: _cost(*_priced(spec, device.core, options, isa), device, working)))
+
+
+def is_kept(
+    spec: Spec, device: Device, working: Working | None, options: Options | None, isa: str | None = None
+) -> bool:
+    """Whether the cost of a kernel lies on disk; with ``options`` None the cost of the one with the best options."""
+    if options is None:
+        best = kept(_best_key(spec, device, working, isa))
+        if best is None:
+            return False
+        options = Options(**json.loads(best))
+    return kept(_key(spec, device, working, options, isa)) is not None
+
+
+def _best_key(spec: Spec, device: Device, working: Working | None, isa: str | None) -> str:
+    return f"best {spec!r} {working!r} {isa!r} {fingerprint(device)}"
+
+
+def _key(spec: Spec, device: Device, working: Working | None, options: Options, isa: str | None) -> str:
+    return f"{spec!r} {working!r} {options!r} {isa!r} {fingerprint(device)}"
 
 
 def priced(program: Program, device: Device, working: Working | None = None) -> Kernel:
@@ -208,13 +228,13 @@ def priced(program: Program, device: Device, working: Working | None = None) -> 
 
 def _read(text: str) -> Kernel:
     """Return a kernel's cost from its JSON."""
-    kept = json.loads(text)
+    table = json.loads(text)
     detail: dict[str, Any] = {
         key: tuple(tuple(pair) for pair in value) if isinstance(value, list) else value
-        for key, value in kept["detail"].items()
+        for key, value in table["detail"].items()
     }
-    moved = {part: tuple(Traffic(*level) for level in kept[part]) for part in ("moved", "weights_moved")}
-    return Kernel(**{**kept, **moved, "detail": Detail(**detail)})
+    moved = {part: tuple(Traffic(*level) for level in table[part]) for part in ("moved", "weights_moved")}
+    return Kernel(**{**table, **moved, "detail": Detail(**detail)})
 
 
 def _cost(program: Program, cycles: CoreCost, device: Device, working: Working | None) -> str:

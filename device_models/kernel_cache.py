@@ -9,7 +9,7 @@ import hashlib
 import os
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,27 +26,39 @@ BUSY_S = 2.0  # how long another process may hold the file
 
 def remembered(key: str, make: Callable[[], str]) -> str:
     """Return the text kept under ``key``, made and kept now if there is none; without a writable folder just made."""
+    found = kept(key)
+    if found is not None:
+        return found
+    made, file = make(), cache_file()
+    if file is not None:
+        # Busy, full or damaged: the cost itself does not depend on the file.
+        with suppress(sqlite3.Error), _store(file, os.getpid(), threading.get_ident()) as store:
+            store.execute("INSERT OR REPLACE INTO costs VALUES (?, ?)", (key, made))
+    return made
+
+
+def kept(key: str) -> str | None:
+    """Return the text kept under ``key``, None if there is none."""
     file = cache_file()
     if file is None:
-        return make()
-    made = None
+        return None
     try:
         store = _store(file, os.getpid(), threading.get_ident())
         found = store.execute("SELECT text FROM costs WHERE key = ?", (key,)).fetchone()
-        if found:
-            return str(found[0])
-        made = make()
-        with store:
-            store.execute("INSERT OR REPLACE INTO costs VALUES (?, ?)", (key, made))
-    except sqlite3.Error:  # busy, full or damaged: the cost itself does not depend on the file
-        pass
-    return make() if made is None else made
+    except sqlite3.Error:
+        return None
+    return str(found[0]) if found else None
 
 
 @lru_cache(maxsize=4)
 def _store(file: Path, _process: int, _thread: int) -> sqlite3.Connection:
-    """Return the open file, once a thread: to open it takes longer than to look up a cost."""
-    return sqlite3.connect(file, timeout=BUSY_S)
+    """Return the open file, once a thread: to open it takes longer than to look up a cost.
+
+    Nothing waits until the disk has what is written: after a power failure costs are made again.
+    """
+    store = sqlite3.connect(file, timeout=BUSY_S)
+    store.execute("PRAGMA synchronous = OFF")
+    return store
 
 
 @cache

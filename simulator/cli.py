@@ -266,14 +266,21 @@ def bench(
     ),
     timeline: Annotated[str | None, typer.Option(metavar="KERNEL", help="Draw the steady state of a kernel.")] = None,
     brief: Annotated[bool, typer.Option("--brief", help="Totals and differences only.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that price kernels; default: one a core.")
+    ] = None,
     format: Annotated[BenchFormat, typer.Option("--format")] = BenchFormat.TEXT,  # noqa: A002 (the option's public name)
 ) -> None:
     """Price generated kernels on devices, and fail if one became worse than in the baseline."""
     from simulator.bench.command import Request, answer
 
-    asked = Request(suite, baseline, accept, fail_above, gate, timeline, brief)
-    with _progress(Format.TEXT if format is BenchFormat.TEXT else Format.JSON) as progress:
-        found = answer(asked, progress)
+    asked = Request(suite, baseline, accept, fail_above, gate, timeline, brief, workers)
+    try:
+        with _progress(Format.TEXT if format is BenchFormat.TEXT else Format.JSON) as progress:
+            found = answer(asked, progress)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted; kernels that were priced are kept.", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if format is BenchFormat.TEXT:
         found.show(_console())
     else:

@@ -42,7 +42,12 @@ def read_chip(name: str, folder: Path) -> Chip:
     """Return a device of the catalogue, or of a path beside the scenario."""
     from device_models.device import load_device
 
-    return load_device(str(folder / name) if name.endswith(".toml") else name)
+    return load_device(chip_path(name, folder))
+
+
+def chip_path(name: str, folder: Path) -> str:
+    """Return what ``load_device`` takes: a name as it is, a path beside the scenario."""
+    return str(folder / name) if name.endswith(".toml") else name
 
 
 def _must_exist(read: Callable[[str, Path], Any]) -> AfterValidator:

@@ -11,6 +11,7 @@ from reports import bench as views
 from reports import bench_record
 from reports.bench_compare import FIGURES, Gate, compare
 from reports.store import RecordError
+from simulator.bench.ahead import price_ahead
 from simulator.bench.measure import Clocking, bench
 from simulator.bench.plan import jobs
 from simulator.bench.suite import find_suite, load_suite
@@ -44,6 +45,7 @@ class Request:
     gate: str = DEFAULT_GATE
     timeline: str | None = None
     brief: bool = False
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def answer(request: Request, progress: Progress) -> Answer:
     file = request.baseline or default_baseline(suite, accepting=request.accept)
     baseline = None if request.accept or request.timeline else read_baseline(file, needed=request.baseline is not None)
     planned = jobs(suite)
-    found = measure(suite, planned, progress)
+    found = measure(suite, planned, progress, request.workers)
     if request.timeline is not None:
         return _timeline(request.timeline, found, planned)
     if request.accept:
@@ -77,8 +79,11 @@ def answer(request: Request, progress: Progress) -> Answer:
     return _measured(found, compared, brief=request.brief)
 
 
-def measure(suite: Suite, planned: Sequence[Job], progress: Progress | None = None) -> Bench:
-    """Price the jobs of a suite."""
+def measure(
+    suite: Suite, planned: Sequence[Job], progress: Progress | None = None, workers: int | None = None
+) -> Bench:
+    """Price the jobs of a suite; what is not kept yet, in so many processes: one a core unless given."""
+    price_ahead([job.order for job in planned if job.order is not None], workers, progress)
     return bench(suite.title, planned, Clocking(suite.threads, suite.frequency_hz), progress)
 
 

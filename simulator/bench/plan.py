@@ -8,13 +8,14 @@ from functools import cache, partial
 from itertools import product
 from typing import TYPE_CHECKING
 
-from device_models.costing import best_options, generated, layer_kernel, priced
+from device_models.costing import layer_kernel, priced
 from device_models.estimate import prepared_for, working_set
 from simulator.bench import emitters
 from simulator.bench.naming import describe, printable
+from simulator.bench.order import Order
 from simulator.bench.shapes import OPERATORS
 from simulator.names import read_model
-from workloads.codegen import choices, generate
+from workloads.codegen import choices
 from workloads.codegen.specs import specify
 from workloads.errors import InputError
 from workloads.graph import layer_macs
@@ -49,6 +50,8 @@ class Job:
         Returns the Program; None for a layer that has a rate instead.
     macs
         Of a layer without a Program. [MAC]
+    order
+        The same as ``price`` for another process; None for what only this one can price.
     """
 
     place: str
@@ -61,6 +64,7 @@ class Job:
     layers: tuple[str, ...] = ()
     op: str = ""
     macs: int = 0
+    order: Order | None = None
 
 
 def jobs(suite: Suite) -> list[Job]:
@@ -130,24 +134,8 @@ def _label(options: Options | None) -> str:
 def _spec_job(
     entry: Entry, group: str, spec: Spec, target: Target, options: Options | None, working: Working | None
 ) -> Job:
-    device, isa = target.device, target.isa
-
-    def chosen() -> Options:
-        return _chosen(spec, target, options, working)
-
-    return Job(
-        entry.place, group, describe(spec), _label(options), target,
-        lambda: generated(spec, device, working, chosen(), isa),
-        lambda: generate(spec, device.core.isa(isa), chosen()),
-    )  # fmt: skip
-
-
-def _chosen(spec: Spec, target: Target, options: Options | None, working: Working | None) -> Options:
-    """Return the named options; the best where none are named, or where a layer of a network has no use for them."""
-    lenient = working is not None and options not in (None, DEFAULT)
-    if options is None or (lenient and not any(map(options.agrees, choices(spec, target.device.core.isa(target.isa))))):
-        return best_options(spec, target.device, working, target.isa)
-    return options
+    order = Order(spec, target.chip, target.isa, options, working)
+    return Job(entry.place, group, describe(spec), _label(options), target, order.price, order.program, order=order)
 
 
 def _model_jobs(entry: Entry, folder: Path) -> Iterator[Job]:

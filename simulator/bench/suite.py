@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
-from device_models.device import Device  # noqa: TC001 - a frozen record's field
+from device_models.device import Device, load_device
 from device_models.figures import read_toml
 from device_models.quantities import Hertz, faults_of
 from simulator.bench.shapes import OPERATORS
-from simulator.names import ChipName, ModelName, Text, read_chip
+from simulator.names import ChipName, ModelName, Text, chip_path
 from simulator.schema import Count, Table
 from workloads.errors import InputError, did_you_mean
 from workloads.options import Options
@@ -87,10 +87,17 @@ class Document(Table):
 
 @dataclass(frozen=True)
 class Target:
-    """A device with one of its instruction sets."""
+    """A device with one of its instruction sets.
+
+    Parameters
+    ----------
+    chip
+        The name or path that the device was loaded by; empty for one that is only at hand.
+    """
 
     device: Device
     isa: str
+    chip: str = ""
 
 
 @dataclass(frozen=True)
@@ -196,12 +203,13 @@ def _entry(document: Document, index: int, folder: Path, faults: list[str]) -> E
     from device_models.estimate import option_problems
 
     kernels, place = document.kernels[index], f"kernels[{index}]"
-    chips = [read_chip(name, folder) for name in kernels.devices or document.devices]
+    paths = [chip_path(name, folder) for name in kernels.devices or document.devices]
+    chips = [load_device(path) for path in paths]
     wanted = kernels.instruction_sets or document.instruction_sets
     targets: list[Target] = []
     if not chips:
         faults.append(f"{place}.devices: none here, and none for the whole suite")
-    for chip in chips:
+    for path, chip in zip(paths, chips, strict=True):
         frequency_hz = chip.frequency_hz if document.frequency_hz is None else document.frequency_hz
         wrong = option_problems(chip, "generated", "int8", 1, document.threads, frequency_hz)
         faults += [f"{problem} ({chip.name})" for problem in wrong]
@@ -210,7 +218,7 @@ def _entry(document: Document, index: int, folder: Path, faults: list[str]) -> E
             if wanted
             else [chip.core.instruction_sets[0]]
         )
-        targets += [Target(chip, name) for name in sets]
+        targets += [Target(chip, name, path) for name in sets]
         if not sets:
             known = ", ".join(chip.core.instruction_sets)
             faults.append(f"{place}.instruction_sets: {chip.name} executes none of {', '.join(wanted)}; it has {known}")

@@ -335,18 +335,19 @@ def test_the_limit_is_read_as_written() -> None:
 def test_every_process_prints_the_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "suite.toml").write_text(
         'schema = 1\ntitle = "x"\ndevices = ["stm32h7a3", "xeon-8275cl", "spacemit-k1", "ascend310b1"]\n'
-        '[[kernels]]\nmodel = "dscnn_kws"\n'
+        '[[kernels]]\nmodel = ["dscnn_kws", "fc_autoencoder"]\n'
     )
     common = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    surroundings = [
-        {"PYTHONHASHSEED": "0", "NUMBA_NUM_THREADS": "1"},  # fills the cache
-        {"PYTHONHASHSEED": "1", "NUMBA_NUM_THREADS": "2"},  # reads it
-        {"PYTHONHASHSEED": "2", "PRESAGE_NO_CACHE": "1"},  # has none
+    runs = [
+        (2, {"PYTHONHASHSEED": "0", "NUMBA_NUM_THREADS": "1"}),  # fills the cache, in two more processes
+        (3, {"PYTHONHASHSEED": "1", "NUMBA_NUM_THREADS": "2"}),  # reads it
+        (1, {"PYTHONHASHSEED": "2", "PRESAGE_NO_CACHE": "1"}),  # has none
     ]
     texts = set()
-    for more in surroundings:
-        command = [PRESAGE, "bench", "suite.toml", "--accept", "--baseline", f"{more['PYTHONHASHSEED']}.json"]
+    for workers, more in runs:
+        file = tmp_path / f"{more['PYTHONHASHSEED']}.json"
+        command = [PRESAGE, "bench", "suite.toml", "--accept", "--baseline", file, "--workers", str(workers)]
         subprocess.run(command, check=True, capture_output=True, cwd=tmp_path, env={**common, **more})
-        texts.add((tmp_path / f"{more['PYTHONHASHSEED']}.json").read_bytes())
+        texts.add(file.read_bytes())
     assert len(texts) == 1
-    assert len(json.loads(texts.pop())["kernels"]) == 6 * 4
+    assert len(json.loads(texts.pop())["kernels"]) == (6 + 5) * 4
