@@ -36,6 +36,7 @@ from workloads.operators import (
     Softmax,
     Sub,
     Transpose,
+    TransposedConv2d,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 _GENERATED = (
     Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Pool2d, Mean, Add, Sub, Mul, Activation, Quantize, Pad, Concat,
-    Transpose, Resize2d, Slice, Softmax, LayerNorm,
+    Transpose, TransposedConv2d, Resize2d, Slice, Softmax, LayerNorm,
     *get_args(Function),
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from workloads.codegen.specs import (
     PoolSpec,
     SoftmaxSpec,
 )
+from workloads.codegen.specs_images import TransposedSpec
 from workloads.isa import load_isa
 from workloads.operands import Operands
 
@@ -40,6 +41,7 @@ SPECS = (
     SoftmaxSpec(3, 77),
     LookupSpec(333),
     MatMulSpec(7, 19, 43, 2),
+    TransposedSpec(1, 5, 4, 21, 10, 8, 19, (3, 3), (2, 2), (0, 1)),
     ConcatSpec(((3, 5, 77), (3, 5, 6)), 2, (True, False)),
 )
 
@@ -71,14 +73,14 @@ def operands_of(spec, random):
         "high": int(random.integers(low, 128)), "output_scale": scales[0] if same else 2.0 ** random.uniform(-6, 1),
         "output_zero_point": zeros[0] if same else zeros[2],
     }  # fmt: skip
-    if not isinstance(spec, ConvSpec | MatrixSpec):
+    if not isinstance(spec, ConvSpec | MatrixSpec | TransposedSpec):
         one = not isinstance(spec, ElementwiseSpec | MatMulSpec | ConcatSpec)
         one |= isinstance(spec, ElementwiseSpec) and spec.kind in ("requantize", "clamp")
         kept = 1 if one else 2
         drawn |= {"input_scales": scales[:kept], "input_zero_points": tuple(zeros[:kept])}
         table = random.integers(-128, 128, 256).astype(np.int8) if isinstance(spec, LookupSpec) else None
         return Operands(weight_scales=np.empty(0), table=table, **drawn)
-    columns = spec.channels_out if isinstance(spec, ConvSpec) else spec.columns
+    columns = spec.columns if isinstance(spec, MatrixSpec) else spec.channels_out
     shape = (
         (columns, spec.depth) if isinstance(spec, MatrixSpec) else (columns, *spec.kernel, spec.channels // spec.groups)
     )

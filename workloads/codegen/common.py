@@ -67,6 +67,26 @@ def _kept(address: Address, variables: frozenset[str]) -> Address:
     return address if len(kept) == len(address.strides) else Address(address.buffer, address.offset, kept)
 
 
+def readdressed(body: Body, change: Callable[[Address], Address]) -> Body:
+    """Return ``body`` with every address changed."""
+    found: list[Statement] = []
+    for statement in body:
+        if isinstance(statement, Loop):
+            found.append(Loop(statement.variable, statement.trips, readdressed(statement.body, change)))
+            continue
+        target = statement.destination
+        found.append(
+            replace(
+                statement,
+                destination=change(target) if isinstance(target, Address) else target,
+                sources=tuple(
+                    change(source) if isinstance(source, Address) else source for source in statement.sources
+                ),
+            )
+        )
+    return tuple(found)
+
+
 def fixed(body: Iterable[Statement], *variables: str, value: int = 0) -> Body:
     """Return ``body`` with loop variables fixed at ``value``; a statement that uses none stays the same object."""
     chosen = frozenset(variables)

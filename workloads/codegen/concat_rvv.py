@@ -11,6 +11,7 @@ from workloads.codegen import concat
 from workloads.codegen import rvv_base as base
 from workloads.codegen.common import loop, split
 from workloads.codegen.regions import constants
+from workloads.codegen.rvv_elementwise import copy
 from workloads.program import Instruction
 
 if TYPE_CHECKING:
@@ -45,15 +46,12 @@ def generate(spec: ConcatSpec, isa: InstructionSet) -> Program:
         for first, size, trips in split(nbytes, lanes):
             for start, parts, times in split(trips, _PARTS):
                 steps = [first + (start + number) * size for number in range(parts)]
-                places = [[at.plus(step, run=parts * size) for step in steps] for at in (source, target)]
-                body += loop(isa, "run", times, _strip(*places, size))
+                inputs, outputs = ([at.plus(step, run=parts * size) for step in steps] for at in (source, target))
+                body += loop(isa, "run", times, _strip(inputs, outputs, size))
         return body
 
-    def copy(target: Address, source: Address, nbytes: int, _: int) -> Body:
-        return base.copy_run(isa, target, source, nbytes)
-
     rescale = concat.Rescale((base.ROUND_HALF_UP, *base.load_bounds(table)), begin, emit)
-    return concat.generate(spec, isa, base.PROFILE, copy, rescale, table.nbytes)
+    return concat.generate(spec, isa, base.PROFILE, copy(isa), rescale, table.nbytes)
 
 
 def _strip(inputs: list[Address], outputs: list[Address], count: int) -> Body:

@@ -10,6 +10,7 @@ from workloads.arithmetic import effective_scales, quantize_multipliers
 from workloads.codegen import concat
 from workloads.codegen import scalar as shared
 from workloads.codegen.common import loop, split
+from workloads.codegen.scalar_elementwise import copy
 
 if TYPE_CHECKING:
     from workloads.codegen.common import Body
@@ -40,11 +41,8 @@ def generate(spec: ConcatSpec, scalar: Scalar) -> Program:
             body += loop(scalar.isa, "run", trips, part)
         return body
 
-    def copy(target: Address, source: Address, nbytes: int, number: int) -> Body:
-        return shared.copy_run(scalar, target, source, nbytes, scalar.values[number])
-
     nbytes = shared.HEADER_BYTES + len(spec.shapes) * scalar.record_bytes
-    return concat.generate(spec, scalar.isa, scalar.profile, copy, concat.Rescale((), begin, emit), nbytes)
+    return concat.generate(spec, scalar.isa, scalar.profile, copy(scalar), concat.Rescale((), begin, emit), nbytes)
 
 
 def pack(operands: Operands, scalar: Scalar) -> dict[str, Array]:

@@ -10,6 +10,7 @@ from workloads.arithmetic import effective_scales
 from workloads.codegen import concat, x86
 from workloads.codegen.common import loop
 from workloads.codegen.regions import constants
+from workloads.codegen.x86_elementwise import copy
 from workloads.program import Instruction
 
 if TYPE_CHECKING:
@@ -56,10 +57,7 @@ def generate(spec: ConcatSpec, isa: InstructionSet, dialect: Dialect) -> Program
             body += loop(isa, "run", piece.trips, part + x86.finish(dialect, table, results, spare))
         return body
 
-    def copy(target: Address, source: Address, nbytes: int, number: int) -> Body:
-        return x86.copy_run(isa, dialect, target, source, nbytes, 1 + number)
-
-    return concat.generate(spec, isa, x86.PROFILE, copy, concat.Rescale((), begin, emit), table.nbytes)
+    return concat.generate(spec, isa, x86.PROFILE, copy(isa, dialect), concat.Rescale((), begin, emit), table.nbytes)
 
 
 def pack(operands: Operands, dialect: Dialect) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from workloads.codegen import (
     davinci_vector,
     lookup_davinci,
     softmax_davinci,
+    transposed_davinci,
 )
 from workloads.codegen.common import settled
 from workloads.codegen.davinci_plan import as_convolution
@@ -31,6 +32,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
     Spec,
 )
+from workloads.codegen.specs_images import TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
@@ -60,6 +62,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return davinci_cube.generate(spec, isa, options)
         case MatrixSpec(batch=1):
             return davinci_cube.generate(spec, isa, options)
+        case TransposedSpec():
+            return transposed_davinci.generate(spec, isa, options)
         case PoolSpec():
             return davinci_pool.generate(spec, isa, options)
         case ElementwiseSpec():
@@ -85,9 +89,9 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
     match spec:
         case ConvSpec() | MatrixSpec(batch=1):
             return davinci_choices.choices(as_convolution(spec, isa), isa)
-        case PoolSpec() | ElementwiseSpec() | CopySpec() | MoveSpec() | ConcatSpec() | SoftmaxSpec() | LookupSpec():
-            return DEFAULT, Options(buffers=1)
-    return (DEFAULT,)
+        case MatrixSpec() | MatMulSpec():
+            return (DEFAULT,)
+    return DEFAULT, Options(buffers=1)
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
@@ -101,6 +105,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
     match spec:
         case ConvSpec() | MatrixSpec():
             return davinci_pack.pack(program, spec, operands)
+        case TransposedSpec():
+            return transposed_davinci.pack(program, spec, operands)
         case PoolSpec():
             return davinci_pool.pack(program, spec, operands)
         case MoveSpec():

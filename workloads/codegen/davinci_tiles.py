@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from workloads.program import Address, Buffer, Instruction, Loop, Statement
+from workloads.codegen.common import readdressed
+from workloads.program import Address, Buffer, Instruction, Statement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from workloads.isa import InstructionSet
     from workloads.options import Options
@@ -178,7 +179,7 @@ def rebased(body: Body, variable: str, step: int, first: int) -> Body:
         strides = tuple((name, stride * (step if name == variable else 1)) for name, stride in address.strides)
         return Address(address.buffer, address.offset + moved, strides)
 
-    return _mapped(body, change)
+    return readdressed(body, change)
 
 
 def renamed(body: Body, old: str, new: str) -> Body:
@@ -187,22 +188,4 @@ def renamed(body: Body, old: str, new: str) -> Body:
     def change(address: Address) -> Address:
         return Address(new, address.offset, address.strides) if address.buffer == old else address
 
-    return _mapped(body, change)
-
-
-def _mapped(body: Body, change: Callable[[Address], Address]) -> Body:
-    """Return ``body`` with every address changed."""
-    found: list[Statement] = []
-    for statement in body:
-        if isinstance(statement, Loop):
-            found.append(Loop(statement.variable, statement.trips, _mapped(statement.body, change)))
-            continue
-        target, sources = statement.destination, statement.sources
-        found.append(
-            replace(
-                statement,
-                destination=change(target) if isinstance(target, Address) else target,
-                sources=tuple(change(source) if isinstance(source, Address) else source for source in sources),
-            )
-        )
-    return tuple(found)
+    return readdressed(body, change)

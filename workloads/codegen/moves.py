@@ -54,22 +54,22 @@ def boxes(spec: MoveSpec) -> tuple[Box, ...]:
     match spec.kind:
         case "pad":
             offset = sum(before * stride for (before, _), stride in zip(spec.argument, target, strict=True))
-            return (_box(0, 0, offset, shape, source, target),)
+            return (box_of(0, 0, offset, shape, source, target),)
         case "concat":
             axis, found, offset = spec.argument[0], [], 0
             for number, part in enumerate(spec.shapes):
-                found.append(_box(number, 0, offset, part, _strides(part), target))
+                found.append(box_of(number, 0, offset, part, _strides(part), target))
                 offset += part[axis] * target[axis]
             return tuple(found)
         case "transpose":
-            return (_box(0, 0, 0, out, [source[axis] for axis in spec.argument], target),)
+            return (box_of(0, 0, 0, out, [source[axis] for axis in spec.argument], target),)
         case "slice":
             axis, begin, _ = spec.argument
-            return (_box(0, begin * source[axis], 0, out, source, target),)
+            return (box_of(0, begin * source[axis], 0, out, source, target),)
         case "spread":
             rows, columns = spec.argument
             apart = (target[0], rows * target[1], columns * target[2], 1)
-            return (_box(0, 0, 0, shape, source, apart),)
+            return (box_of(0, 0, 0, shape, source, apart),)
         case "resample":
             return tuple(_resampled(spec, source, target))
     batch, height, width, channels = shape  # nearest: rows and columns repeat
@@ -77,7 +77,7 @@ def boxes(spec: MoveSpec) -> tuple[Box, ...]:
     extents = (batch, height, rows, width, columns, channels)
     read = (source[0], source[1], 0, source[2], 0, 1)
     written = (target[0], rows * target[1], target[1], columns * target[2], target[2], 1)
-    return (_box(0, 0, 0, extents, read, written),)
+    return (box_of(0, 0, 0, extents, read, written),)
 
 
 def _resampled(spec: MoveSpec, source: list[int], target: list[int]) -> Iterator[Box]:
@@ -91,7 +91,7 @@ def _resampled(spec: MoveSpec, source: list[int], target: list[int]) -> Iterator
                 row.value * source[1] + column.value * source[2],
                 row.place * target[1] + column.place * target[2],
             )
-            yield _box(0, at, to, (batch, row.number, column.number, channels), read, written)
+            yield box_of(0, at, to, (batch, row.number, column.number, channels), read, written)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _strides(shape: Sequence[int]) -> list[int]:
     return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-def _box(
+def box_of(
     source: int, source_offset: int, target_offset: int, extents: Sequence[int], read: Sequence[int],
     written: Sequence[int],
 ) -> Box:  # fmt: skip

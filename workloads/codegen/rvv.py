@@ -9,6 +9,7 @@ from workloads.codegen import (
     lookup_rvv,
     lookup_tables,
     matmul_rvv,
+    moves,
     norm_rvv,
     rvv_elementwise,
     rvv_pool,
@@ -16,6 +17,7 @@ from workloads.codegen import (
     rvv_tiles,
     rvv_window,
     softmax_rvv,
+    transposed,
 )
 from workloads.codegen.geometry import product
 from workloads.codegen.rvv_types import typed
@@ -32,6 +34,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
     Spec,
 )
+from workloads.codegen.specs_images import TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
@@ -77,6 +80,12 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return rvv_product.generate("conv2d", product(spec), isa, options)
         case MatrixSpec():
             return rvv_product.generate("fully_connected", product(spec), isa, options)
+        case TransposedSpec():
+            return transposed.generate(
+                spec, isa, transposed.parts(spec, together=False),
+                lambda convolution: _generate(convolution, isa, DEFAULT),
+                lambda box, _: moves.copied(box, isa, rvv_elementwise.copy(isa)),
+            )  # fmt: skip
         case PoolSpec():
             return rvv_pool.generate(spec, isa)
         case ElementwiseSpec():
@@ -104,6 +113,10 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return rvv_window.pack_depthwise(spec, operands)
         case ConvSpec() | MatrixSpec():
             return rvv_product.pack(product(spec), program, operands)
+        case TransposedSpec():
+            found = transposed.parts(spec, together=False)
+            isa = program.isa
+            return transposed.pack(found, operands, lambda one, constants: pack(generate(one, isa), one, constants))
         case PoolSpec():
             return rvv_pool.pack(spec, operands)
         case ElementwiseSpec():

@@ -16,6 +16,8 @@ from workloads.operands import ADD_LEFT_SHIFT
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from workloads.codegen.regions import Constants
     from workloads.codegen.rvv_base import Body
     from workloads.codegen.specs import CopySpec, ElementwiseSpec, MoveSpec
@@ -174,9 +176,12 @@ def generate_move(spec: MoveSpec, isa: InstructionSet) -> Program:
         table.nbytes,
         lambda target, nbytes: base.fill_run(isa, base.FILLER, target, nbytes),
     )
-    return moves.generate(
-        spec, isa, base.PROFILE, lambda target, source, nbytes, _: base.copy_run(isa, target, source, nbytes), fill
-    )
+    return moves.generate(spec, isa, base.PROFILE, copy(isa), fill)
+
+
+def copy(isa: InstructionSet) -> Callable[[Address, Address, int, int], Body]:
+    """Return what copies a run."""
+    return lambda target, source, nbytes, _: base.copy_run(isa, target, source, nbytes)
 
 
 def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:

@@ -14,6 +14,8 @@ from workloads.operands import ADD_LEFT_SHIFT
 from workloads.program import Address, Buffer, Program
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from workloads.codegen.scalar import Scalar
     from workloads.codegen.specs import CopySpec, ElementwiseSpec, MoveSpec
     from workloads.operands import Operands
@@ -154,11 +156,12 @@ def generate_move(spec: MoveSpec, scalar: Scalar) -> Program:
     fill = moves.Fill(
         shared.load_filler(scalar), shared.HEADER_BYTES, lambda target, nbytes: shared.fill_run(scalar, target, nbytes)
     )
+    return moves.generate(spec, scalar.isa, scalar.profile, copy(scalar), fill)
 
-    def copy(target: Address, source: Address, nbytes: int, number: int) -> Body:
-        return shared.copy_run(scalar, target, source, nbytes, scalar.values[number])
 
-    return moves.generate(spec, scalar.isa, scalar.profile, copy, fill)
+def copy(scalar: Scalar) -> Callable[[Address, Address, int, int], Body]:
+    """Return what copies a run, through one of the registers for values."""
+    return lambda target, source, nbytes, number: shared.copy_run(scalar, target, source, nbytes, scalar.values[number])
 
 
 def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:

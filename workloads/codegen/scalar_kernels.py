@@ -10,6 +10,7 @@ from workloads.codegen import (
     lookup_scalar,
     lookup_tables,
     matmul_scalar,
+    moves,
     norm_scalar,
     scalar_conv,
     scalar_elementwise,
@@ -17,6 +18,7 @@ from workloads.codegen import (
     scalar_plan,
     scalar_pool,
     softmax_scalar,
+    transposed,
 )
 from workloads.codegen.schedule import arrange
 from workloads.codegen.specs import (
@@ -31,6 +33,7 @@ from workloads.codegen.specs import (
     PoolSpec,
     SoftmaxSpec,
 )
+from workloads.codegen.specs_images import TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
@@ -70,6 +73,12 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
     match spec:
         case ConvSpec() | MatrixSpec():
             return scalar_conv.generate(spec, scalar, options)
+        case TransposedSpec():
+            return transposed.generate(
+                spec, scalar.isa, transposed.parts(spec, together=False),
+                lambda convolution: _generate(convolution, scalar, DEFAULT),
+                lambda box, _: moves.copied(box, scalar.isa, scalar_elementwise.copy(scalar)),
+            )  # fmt: skip
         case PoolSpec():
             return scalar_pool.generate(spec, scalar)
         case ElementwiseSpec():
@@ -96,6 +105,9 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
     match spec:
         case ConvSpec() | MatrixSpec():
             return scalar_pack.pack(spec, operands, scalar, options)
+        case TransposedSpec():
+            found = transposed.parts(spec, together=False)
+            return transposed.pack(found, operands, lambda one, constants: scalar_pack.pack(one, constants, scalar))
         case PoolSpec():
             return scalar_pool.pack(spec, operands, scalar)
         case ElementwiseSpec():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workloads.codegen.specs_images import TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.operators import (
     Activation,
@@ -30,6 +31,7 @@ from workloads.operators import (
     Softmax,
     Sub,
     Transpose,
+    TransposedConv2d,
 )
 
 if TYPE_CHECKING:
@@ -194,7 +196,7 @@ class MoveSpec:
 
 @dataclass(frozen=True)
 class ConcatSpec:
-    """Concatenation along ``axis`` of inputs, of which the ``rescaled`` ones are brought to the output's quantisation."""
+    """Concatenation along ``axis``; ``rescaled`` inputs are brought to the output's quantisation."""
 
     shapes: tuple[tuple[int, ...], ...]
     axis: int
@@ -222,8 +224,18 @@ class LookupSpec:
 
 
 Spec = (
-    ConvSpec | MatrixSpec | MatMulSpec | PoolSpec | ElementwiseSpec | CopySpec
-    | MoveSpec | ConcatSpec | SoftmaxSpec | LookupSpec | LayerNormSpec
+    ConvSpec
+    | MatrixSpec
+    | MatMulSpec
+    | PoolSpec
+    | ElementwiseSpec
+    | CopySpec
+    | MoveSpec
+    | ConcatSpec
+    | TransposedSpec
+    | SoftmaxSpec
+    | LookupSpec
+    | LayerNormSpec
 )
 
 
@@ -239,18 +251,8 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
     if "int16" in (x.dtype, y.dtype):
         raise NotImplementedError(f"layer {layer.name!r}: no kernel is generated for 16-bit {layer.op!r}")
     match layer.operator:
-        case Conv2d() | DepthwiseConv2d() as conv:
-            weights = graph[layer.inputs[1]]
-            (batch, height, width, channels), (_, height_out, width_out, channels_out) = (
-                _image(x.shape),
-                _image(y.shape),
-            )
-            depthwise = isinstance(conv, DepthwiseConv2d)
-            return ConvSpec(
-                batch, height, width, channels, height_out, width_out, channels_out,
-                kernel=(weights.shape[1], weights.shape[2]), stride=conv.stride, padding=conv.padding[:2],
-                dilation=conv.dilation, groups=conv.groups if isinstance(conv, Conv2d) else 1, depthwise=depthwise,
-            )  # fmt: skip
+        case Conv2d() | DepthwiseConv2d() | TransposedConv2d():
+            return _convolution(graph, layer, layer.operator)
         case FullyConnected():
             columns, depth = graph[layer.inputs[1]].shape
             return MatrixSpec(y.elements // columns, depth, columns)
@@ -285,6 +287,24 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
         case Reshape():
             return None
     raise NotImplementedError(f"layer {layer.name!r}: no kernel is generated for operator {layer.op!r}")
+
+
+def _convolution(
+    graph: Graph, layer: Layer, operator: Conv2d | DepthwiseConv2d | TransposedConv2d
+) -> ConvSpec | TransposedSpec:
+    """Return a convolution of any kind."""
+    (batch, height, width, channels), (_, height_out, width_out, channels_out) = (
+        _image(graph[name].shape) for name in (layer.inputs[0], layer.outputs[0])
+    )
+    sizes = (batch, height, width, channels, height_out, width_out, channels_out)
+    kernel = (graph[layer.inputs[1]].shape[1], graph[layer.inputs[1]].shape[2])
+    if isinstance(operator, TransposedConv2d):
+        return TransposedSpec(*sizes, kernel, operator.stride, operator.crop, operator.groups)
+    depthwise = isinstance(operator, DepthwiseConv2d)
+    groups = operator.groups if isinstance(operator, Conv2d) else 1
+    return ConvSpec(
+        *sizes, kernel, operator.stride, operator.padding[:2], operator.dilation, groups, depthwise=depthwise
+    )
 
 
 def _product(a: tuple[int, ...], b: tuple[int, ...]) -> MatMulSpec:

@@ -14,7 +14,7 @@ from workloads.codegen.regions import constants
 from workloads.program import Address, Buffer, Instruction, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from workloads.codegen.regions import Constants
     from workloads.codegen.specs import CopySpec, ElementwiseSpec, MoveSpec
@@ -179,11 +179,12 @@ def generate_move(spec: MoveSpec, isa: InstructionSet, dialect: Dialect) -> Prog
         table.nbytes,
         lambda target, nbytes: x86.fill_run(isa, dialect, value, target, nbytes),
     )
+    return moves.generate(spec, isa, x86.PROFILE, copy(isa, dialect), fill)
 
-    def copy(target: Address, source: Address, nbytes: int, number: int) -> Body:
-        return x86.copy_run(isa, dialect, target, source, nbytes, 1 + number)
 
-    return moves.generate(spec, isa, x86.PROFILE, copy, fill)
+def copy(isa: InstructionSet, dialect: Dialect) -> Callable[[Address, Address, int, int], Body]:
+    """Return what copies a run, through registers after the first."""
+    return lambda target, source, nbytes, number: x86.copy_run(isa, dialect, target, source, nbytes, 1 + number)
 
 
 def pack_move(spec: MoveSpec, operands: Operands) -> dict[str, Array]:

@@ -9,8 +9,10 @@ from workloads.codegen import (
     lookup_tables,
     lookup_x86,
     matmul_x86,
+    moves,
     norm_x86,
     softmax_x86,
+    transposed,
     x86_depthwise,
     x86_elementwise,
     x86_pool,
@@ -31,6 +33,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
     Spec,
 )
+from workloads.codegen.specs_images import TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
@@ -66,6 +69,12 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return x86_product.generate("conv2d", product(spec), isa, dialect, options)
         case MatrixSpec():
             return x86_product.generate("fully_connected", product(spec), isa, dialect, options)
+        case TransposedSpec():
+            return transposed.generate(
+                spec, isa, transposed.parts(spec, together=False),
+                lambda convolution: generate(convolution, isa, dialect),
+                lambda box, _: moves.copied(box, isa, x86_elementwise.copy(isa, dialect)),
+            )  # fmt: skip
         case PoolSpec():
             return x86_pool.generate(spec, isa, dialect)
         case ElementwiseSpec():
@@ -93,6 +102,9 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return x86_depthwise.pack(spec, operands, dialect)
         case ConvSpec() | MatrixSpec():
             return x86_product.pack(product(spec), operands, dialect, options)
+        case TransposedSpec():
+            found = transposed.parts(spec, together=False)
+            return transposed.pack(found, operands, lambda one, constants: pack(one, constants, dialect))
         case PoolSpec():
             return x86_pool.pack(spec, operands, dialect)
         case ElementwiseSpec():
