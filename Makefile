@@ -9,7 +9,7 @@ run: .venv/installed
 	$(BIN)/presage run $(SCENARIO)
 
 test: .venv/installed-for-tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: .venv/installed-for-tests
 	$(BIN)/ruff format --check .
