@@ -25,7 +25,8 @@ _PRODUCTS = ("x21", "x22", "x23", "x24")
 _MULTIPLIER, _LEFT, _RIGHT, _MASK = _WEIGHTS
 _LOW, _HIGH, _NUDGE, _FREE = _PRODUCTS
 _OPERATIONS = {
-    "load_byte": "lb", "load_word": "lw", "store_byte": "sb", "store_word": "sw", "immediate": "li", "move": "mv",
+    "load_byte": "lb", "load_word": "lw", "store_byte": "sb", "store_word": "sw", "load_half": "lh", "store_half": "sh",
+    "immediate": "li", "move": "mv",
     "add": "add", "subtract": "sub", "multiply": "mul", "divide": "div", "xor": "xor", "shift_left": "slli",
     "shift_right": "srai",
 }  # fmt: skip

@@ -29,16 +29,16 @@ _MULTIPLIER, _SHIFT, _ROUNDING, _FREE = _WEIGHTS
 _OPERATIONS = {
     "load_byte": "lb", "load_word": "lw", "store_byte": "sb", "immediate": "li", "move": "mv", "add": "add",
     "subtract": "sub", "multiply": "mulw", "divide": "div", "xor": "xor", "shift_left": "slli", "shift_right": "srai",
-    "store_word": "sw",
+    "store_word": "sw", "load_half": "lh", "store_half": "sh",
 }  # fmt: skip
 _PAIR_DEPTH = 1 << 17  # from which a sum of products of bytes may leave 32 bits
-_MULTIPLIES, _LOADS = ("mul", "mulw"), ("lb", "lw", "ld")
+_MULTIPLIES, _LOADS = ("mul", "mulw"), ("lb", "lh", "lw", "ld")
 # U74: loads and stores in one pipe, multiplies and branches in the other, simple instructions in both.
 _TUNING = Tuning(
     width=2,
-    unit=dict.fromkeys((*_LOADS, "sb", "sw", "sd"), "memory") | dict.fromkeys((*_MULTIPLIES, "div"), "multiply"),
+    unit=dict.fromkeys((*_LOADS, "sb", "sh", "sw", "sd"), "memory") | dict.fromkeys((*_MULTIPLIES, "div"), "multiply"),
     latency=dict.fromkeys((*_LOADS, *_MULTIPLIES), (1, 3)),
-    early=frozenset((*_MULTIPLIES, "div", "sb", "sw", "sd")),
+    early=frozenset((*_MULTIPLIES, "div", "sb", "sh", "sw", "sd")),
 )
 
 

@@ -30,15 +30,16 @@ _WIDE, _WIDE_HIGH = "r8", "r9"  # a 64-bit pair
 _OPERATIONS = {
     "load_byte": "ldrsb", "load_word": "ldr", "store_byte": "strb", "immediate": "mov", "move": "mov", "add": "add",
     "subtract": "sub", "multiply": "mul", "divide": "sdiv", "xor": "eor", "shift_left": "lsl", "shift_right": "asr",
-    "store_word": "str",
+    "store_word": "str", "load_half": "ldrsh", "store_half": "strh",
 }  # fmt: skip
 _MULTIPLIES = ("mul", "mla", "smull", "smlal", "smlad")
+_STORES = ("str", "strh", "strb")
 _DSP = ("sxtb", "sxtb16", "sxtb16.ror8", "pkhbt", "pkhtb", "ssat", "usat", "qadd", "clz")
 # Cortex-M7: two a cycle, DSP instructions in the older slot only; other cores of the family issue one.
 _TUNING = Tuning(
     width=2,
-    unit=dict.fromkeys(_MULTIPLIES, "multiply") | dict.fromkeys(_DSP, "dsp") | {"str": "store", "strb": "store"},
-    latency={"ldr": (1, 2), "ldrsb": (2, 3), "sdiv": (7, 7)} | dict.fromkeys(_MULTIPLIES, (2, 1)),
+    unit=dict.fromkeys(_MULTIPLIES, "multiply") | dict.fromkeys(_DSP, "dsp") | dict.fromkeys(_STORES, "store"),
+    latency={"ldr": (1, 2), "ldrsb": (2, 3), "ldrsh": (2, 3), "sdiv": (7, 7)} | dict.fromkeys(_MULTIPLIES, (2, 1)),
     early=frozenset((*_MULTIPLIES, "pkhbt", "pkhtb", "ssat", "usat")),
     older=frozenset(_DSP),
     glued=frozenset(("cmp", "it")),
