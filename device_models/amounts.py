@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from device_models.costing import layer_kernel
 from device_models.layer_classes import layer_class
 from device_models.memory import LayerTraffic, Traffic, added, memory_time, traffic_once
+from device_models.npu.amounts import npu_amounts
 from workloads.graph import layer_macs
 
 if TYPE_CHECKING:
@@ -32,11 +33,16 @@ QUANTITIES = {
     "activations": "time of the memories that deliver and take the activations",
     "calls": "the device's overhead of one layer",
     "forks": "the device's fork and join of threads, where there are several",
+    "cube": "cycles of the matrix unit, its loads and drains included, as far as other units leave them exposed",
+    "diagonal": "cycles of the matrix unit for depthwise convolutions, likewise",
+    "vector": "cycles of the vector unit, likewise",
+    "inner": "time of the cache that all cores share, for the activations it holds, likewise",
+    "outer": "time of the memory behind it, for the activations it does not hold, likewise",
 }
 OUTSIDE = 3.0  # a memory that is slower than the next nearer one by this is off the chip
 KINDS: tuple[Kind, ...] = ("weights", "activations")
-COMPUTE = frozenset({"program", "peak", "macs", "outputs", "elements"})
-MEMORY = frozenset({"weights", "reloads", "activations"})
+COMPUTE = frozenset({"program", "peak", "macs", "outputs", "elements", "cube", "diagonal", "vector"})
+MEMORY = frozenset({"weights", "reloads", "activations", "inner", "outer"})
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class LayerAmounts:
 def layer_amounts(graph: Graph, layer: Layer, setting: Setting, working: Working, precision: str) -> LayerAmounts:
     """Return what one layer asks of a device at a clock, with a number of threads."""
     device, clock_hz = setting.device, setting.frequency_hz
+    if device.core.model == "davinci":
+        return npu_amounts(graph, layer, setting)
     macs = layer_macs(graph, layer)
     working = _placed(graph, layer, device, working)
     kernel = layer_kernel(graph, layer, device, working) if precision == "int8" else None
@@ -75,7 +83,8 @@ def layer_amounts(graph: Graph, layer: Layer, setting: Setting, working: Working
         "outputs": float(sum(graph[name].elements for name in layer.outputs)),
         "elements": float(max(sizes)),
     }
-    seconds = {
+    seconds: dict[str, float | None] = dict.fromkeys(QUANTITIES)
+    seconds |= {
         name: None if count is None else count / clock_hz / setting.threads for name, count in cycles.items()
     } | _waits(setting, once, moved)
     if kind == "free":

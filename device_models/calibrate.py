@@ -108,10 +108,12 @@ def matrix(samples: Sequence[Sample]) -> NDArray[np.float64]:
 def counts(samples: Sequence[Sample]) -> NDArray[np.float64]:
     """Return how much each sample counts: those that repeat one measurement share one, (samples,).
 
-    Duty-cycled rows count nothing: what ran beside the network is not known.
+    Duty-cycled rows count nothing: what ran beside the network is not known. Nor do kernels searched on the board.
     """
-    times = Counter(each.key for each in samples)
-    return np.array([1.0 / times[each.key] if each.matched.row.period_s is None else 0.0 for each in samples])
+    rows = [each.matched.row for each in samples]
+    used = [row.period_s is None and not row.tuned for row in rows]
+    times = Counter(each.key for each, counts in zip(samples, used, strict=True) if counts)
+    return np.array([1.0 / times[each.key] if counts else 0.0 for each, counts in zip(samples, used, strict=True)])
 
 
 def prior_of(start: Runtime) -> Prior:

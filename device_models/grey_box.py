@@ -83,7 +83,7 @@ def _seconds(amounts: LayerAmounts, runtime: Runtime, factor: float) -> list[flo
     if amounts.kind == "free":
         return [0.0] * len(runtime.terms)
     applied = [term for term in runtime.terms.values() if term.covers(amounts.kind)]
-    computed = [amounts.seconds[term.quantity] for term in applied if term.quantity in COMPUTE]
+    computed = [amounts.seconds.get(term.quantity) for term in applied if term.quantity in COMPUTE]
     if not computed or None in computed:
         return None
     return [_amount(amounts, term, factor) for term in runtime.terms.values()]
@@ -91,7 +91,7 @@ def _seconds(amounts: LayerAmounts, runtime: Runtime, factor: float) -> list[flo
 
 def _amount(amounts: LayerAmounts, term: Term, factor: float) -> float:
     """Return a layer's time in one term, with the core's factor where it computes. [s]"""
-    seconds = (amounts.seconds[term.quantity] or 0.0) if term.covers(amounts.kind) else 0.0
+    seconds = (amounts.seconds.get(term.quantity) or 0.0) if term.covers(amounts.kind) else 0.0
     return seconds * factor if term.quantity in COMPUTE else seconds
 
 

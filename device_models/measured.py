@@ -25,6 +25,7 @@ ENERGIES = {"energy_uj": -6, "energy_mj": -3, "energy_j": 0}
 BATCHES, THREADS = {"batch": 0}, {"threads": 0}
 CLOCKS = {"freq_mhz": 6, "frequency_hz": 0}
 TASKS = {"paddle-lite": "paddle-lite"}  # a runtime, in files that name it as a task
+CHIPS = "fps_per_chip"  # a column of Ascend's model zoo, whose networks run with CANN
 FRAME_S = 0.032  # of the streaming wake-word benchmark, whose rows are duty-cycled
 PRECISIONS = {
     "": "int8", "int8": "int8", "uint8": "int8", "q7": "int8", "int4": "int4", "fp16": "fp16", "float16": "fp16",
@@ -124,7 +125,7 @@ def _row(file: str, line: int, fields: Mapping[str, str | None], faults: list[st
         core=record.get("core", record.get("cpu", "")),
         frequency_hz=frequency_hz,
         threads=None if threads is None else int(threads),
-        runtime=record.get("runtime", TASKS.get(record.get("task", ""), "")),
+        runtime=record.get("runtime", TASKS.get(record.get("task", ""), "cann" if CHIPS in record else "")),
         model=_model(record),
         input=record.get("input", record.get("input_shape", "")),
         precision=PRECISIONS.get(said, said),

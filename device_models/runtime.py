@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 GENERATED = "generated"
 Z80 = 1.2815515655446004  # of a normal distribution, 80 % lie within this many standard deviations
 Quantity = Literal[
-    "program", "peak", "macs", "outputs", "elements", "weights", "reloads", "activations", "calls", "forks"
+    "program", "peak", "macs", "outputs", "elements", "weights", "reloads", "activations", "calls", "forks", "cube",
+    "diagonal", "vector", "inner", "outer",
 ]
 
 

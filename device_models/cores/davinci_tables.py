@@ -87,11 +87,15 @@ class Timing(Sourced):
         Bytes of one vector repeat; smallest transfer to or from global memory. [B]
     latency
         From a request to global memory until its data can be used; the queue goes on meanwhile. [cycle]
+    functions
+        How many times longer the library's functions (exponentials, divisions, normalisations) take than the
+        instructions of their formulas; as long where absent. A Program's instructions are priced by themselves.
     """
 
     repeat: Figure[Bytes]
     burst: Figure[Bytes]
     latency: Figure[Cycles]
+    functions: Figure[float] | None = None
     cube: Cube
     scalar: Scalar
     vector: tuple[Vector, ...] = ()
