@@ -47,6 +47,8 @@ class Measured:
         Of a duty-cycled row: the energy is that of a whole period, waiting included. [s]
     superseded
         Whether a newer measurement of the same thing is in the file.
+    isa, year
+        What the code was built for, and when the row was published; empty and None where not told.
     tuned
         Whether kernels were searched on the board, instead of taken as the library has them.
     """
@@ -67,6 +69,8 @@ class Measured:
     superseded: bool
     note: str
     source: str
+    isa: str = ""
+    year: int | None = None
     file: str = ""
     tuned: bool = False
 
@@ -100,8 +104,6 @@ def read_measured(path: Path) -> tuple[Measured, ...]:
         row = _row(path.name, reader.line_num, record, wrong)
         rows.append(row)
         faults += [f"line {reader.line_num}: {fault}" for fault in wrong]
-    if not faults and not rows:
-        faults = ["there are no rows below the names of the columns"]
     if faults:
         raise InputError(path, faults)
     return tuple(rows)
@@ -136,6 +138,8 @@ def _row(file: str, line: int, fields: Mapping[str, str | None], faults: list[st
         superseded="superseded" in note,
         note=note,
         source=record.get("source", ""),
+        isa=record.get("isa", ""),
+        year=None if (added := re.search(r"line added (\d{4})-", note)) is None else int(added[1]),
         file=file,
         tuned="tuned" in record.get("variant", ""),
     )

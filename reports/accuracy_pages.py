@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reports.accuracy import coverage, errors, known
-from reports.accuracy_plots import residuals, scatter
+from reports.accuracy_plots import LEFT_OUT, residuals, scatter
 from reports.accuracy_tables import (
     as_it_is,
     energy,
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from reports.accuracy_tables import Multiplier, Unpredicted
     from reports.tables import Table
 
+AS_IT_IS = "runtimes as they are"
+
 
 def validation_page(title: str, pairs: Sequence[Pair], unpredicted: Sequence[Unpredicted]) -> Page:
     """Return the page of a validation: errors by runtime and device, every row, and the rows without a prediction."""
@@ -45,7 +47,15 @@ def validation_page(title: str, pairs: Sequence[Pair], unpredicted: Sequence[Unp
         every_row(pairs),
         every_energy(pairs),
     )
-    plots = (*scatter(pairs), *residuals(pairs, "runtime"), *residuals(pairs, "family"))
+    predicted: dict[str, Sequence[float | None]] = {
+        AS_IT_IS: [each.predicted_s for each in pairs],
+        LEFT_OUT: [each.held_out_s for each in pairs],
+    }
+    plots = (
+        *scatter(pairs, AS_IT_IS),
+        *residuals(pairs, "runtime", predicted),
+        *residuals(pairs, "family", predicted),
+    )
     return Page(title, tuple(headline), _present(tables), plots)
 
 
@@ -54,13 +64,26 @@ def _present(tables: Sequence[Table | None]) -> tuple[Table, ...]:
     return tuple(table for table in tables if table is not None)
 
 
+def _counted(number: int, name: str, names: str) -> str:
+    return f"{number} {name if number == 1 else names}"
+
+
 def calibration_page(title: str, pairs: Sequence[Pair], before_s: Sequence[float], found: Sequence[Multiplier]) -> Page:
     """Return the page of a calibration: errors before and after, multipliers, every row with its residuals."""
-    held, fitted = (
-        errors(known(pairs, value)) for value in (lambda each: each.held_out_s, lambda each: each.predicted_s)
+    held, families = errors(known(pairs, lambda each: each.held_out_s)), len({each.family for each in pairs})
+    headline = (
+        f"Fitted to {_counted(len(pairs), 'row', 'rows')} of {_counted(families, 'family', 'families')} of networks."
     )
-    headline = f"{len(pairs)} rows of {len({each.family for each in pairs})} families."
-    if after := held or fitted:
-        headline += f" Expect a mean error of {percent(after.mean)} on networks of other families."
+    if held is None:
+        headline += " How far it carries to other families is not known: time a network of another one."
+    else:
+        headline += f" Expect a mean error of {percent(held.mean)} on networks of other families."
     tables = (stages(pairs, before_s), multiplier_table(found), every_row(pairs))
-    return Page(title, (headline,), _present(tables), (*scatter(pairs), *residuals(pairs, "family")))
+    predicted: dict[str, Sequence[float | None]] = {
+        "before": before_s,
+        "fitted": [each.predicted_s for each in pairs],
+        LEFT_OUT: [each.held_out_s for each in pairs],
+    }
+    return Page(
+        title, (headline,), _present(tables), (*scatter(pairs, "fitted"), *residuals(pairs, "family", predicted))
+    )

@@ -195,6 +195,7 @@ class Multiplier:
     """A multiplier before and after a fit, with the range that holds the true one in 80 of 100 cases."""
 
     name: str
+    layers: str
     meaning: str
     before: float
     after: float
@@ -207,6 +208,7 @@ def multiplier_table(found: Sequence[Multiplier]) -> Table:
     rows = tuple(
         (
             Cell(each.name),
+            Cell(each.layers),
             Cell(each.meaning),
             Cell(significant(each.before)),
             Cell(significant(each.after)),
@@ -214,8 +216,8 @@ def multiplier_table(found: Sequence[Multiplier]) -> Table:
         )
         for each in found
     )
-    columns = ("term", "of", "before", "after", "range (80 %)")
-    return Table("Multipliers", columns, rows, (False, False, *[True] * 3))
+    columns = ("term", "of layers", "times", "before", "after", "range (80 %)")
+    return Table("Multipliers", columns, rows, (False, False, False, *[True] * 3))
 
 
 def stages(pairs: Sequence[Pair], before_s: Sequence[float]) -> Table:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,15 +17,16 @@ from device_models.matching import Matched, Unmatched, find_device, match
 from device_models.measured import Measured, read_measured
 from device_models.runtime import Z80, Runtime, load_runtime, prior_for
 from device_models.runtime_file import Heading, runtime_toml
-from reports.accuracy import Pair
+from reports.accuracy import Pair, errors, known
 from reports.accuracy_pages import calibration_page
 from reports.accuracy_tables import Multiplier
 from simulator.validate_command import models_beside
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from device_models.device import Device
     from device_models.networks import Models
     from reports.page import Page
 
@@ -34,6 +37,8 @@ class Request:
 
     Parameters
     ----------
+    measured
+        None where there are no timings: the answer is where a fit would start.
     runtime
         Pattern of the runtime's name in the file; None where the file has only one.
     on
@@ -42,7 +47,7 @@ class Request:
         Where the fit starts; None for that of the device's core.
     """
 
-    measured: Path
+    measured: Path | None
     name: str
     runtime: str | None = None
     on: str | None = None
@@ -53,25 +58,61 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """A calibration: the runtime's file, the report, and the rows that were not used, with the reason."""
+    """A runtime's file, how it was found, and the rows that were not used, with the reason.
 
+    Parameters
+    ----------
+    before_s
+        What the start of the fit makes of the rows. [s]
+    """
+
+    title: str
     text: str
-    page: Page
-    unmatched: tuple[Unmatched, ...]
+    pairs: tuple[Pair, ...] = ()
+    before_s: tuple[float, ...] = ()
+    multipliers: tuple[Multiplier, ...] = ()
+    unmatched: tuple[Unmatched, ...] = ()
+
+    @property
+    def page(self) -> Page:
+        """The report of the fit, with its plots."""
+        return calibration_page(self.title, self.pairs, self.before_s, self.multipliers)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The fit as JSON."""
+        measured = [each.measured_s for each in self.pairs]
+        stages = {
+            "before": list(zip(self.before_s, measured, strict=True)),
+            "fitted": known(self.pairs, lambda each: each.predicted_s),
+            "held_out": known(self.pairs, lambda each: each.held_out_s),
+        }
+        found = {name: errors(stage) for name, stage in stages.items()}
+        return {
+            "title": self.title,
+            "errors": {name: None if each is None else asdict(each) for name, each in found.items()},
+            "multipliers": [asdict(each) for each in self.multipliers],
+            "rows": [asdict(each) for each in self.pairs],
+            "unmatched": [{"line": each.row.line, "reason": each.reason} for each in self.unmatched],
+        }
 
 
 def answer(asked: Request) -> Answer:
-    """Fit a runtime to the rows of a file.
+    """Fit a runtime to the rows of a file; without any, say where a fit for the device would start.
 
     Raises
     ------
     InputError
         The file, a name or a folder is wrong, or no row can be used; with every reason.
     """
-    rows = _chosen(read_measured(asked.measured), asked)
-    models = models_beside([asked.measured], asked.models)
+    measured = () if asked.measured is None else read_measured(asked.measured)
     device = None if asked.on is None else load_device(asked.on)
-    start = load_runtime(asked.prior) if asked.prior else prior_for((device or find_device(rows[0].device)).core.name)
+    if asked.measured is None or not measured:
+        start = _start((), asked, device)
+        return Answer(start.title, _file(asked.prior or start.name).read_text(encoding="utf-8"))
+    rows = _chosen(measured, asked)
+    start = _start(rows, asked, device)
+    models = models_beside([asked.measured], asked.models)
     stand_in = replace(start, drops_dead_channels=asked.drops_dead_channels)
     found = [match(row, models, device=device, runtime=stand_in) for row in rows]
     samples, unmatched = _samples(found, models, start)
@@ -79,9 +120,39 @@ def answer(asked: Request) -> Answer:
         raise InputError(asked.measured, [f"line {each.row.line}: {each.reason}" for each in unmatched])
     fitted = calibrate(samples, start)
     title = asked.runtime or rows[0].runtime or asked.name
-    aliases = tuple(dict.fromkeys(row.runtime for row in rows))
+    aliases = tuple(dict.fromkeys(row.runtime for row in rows if row.runtime))
     heading = Heading(asked.name, title, aliases, asked.drops_dead_channels, asked.measured.name)
-    return Answer(runtime_toml(fitted, heading), _page(fitted, title), tuple(unmatched))
+    return Answer(
+        f"Calibration of {title}",
+        runtime_toml(fitted, heading),
+        _pairs(fitted, title),
+        tuple(map(float, fitted.before_s)),
+        _multipliers(fitted),
+        tuple(unmatched),
+    )
+
+
+def _file(name: str) -> Path:
+    """Return where a runtime's file is."""
+    return Path(name) if name.endswith(".toml") else Path(str(files("device_models") / "runtimes" / f"{name}.toml"))
+
+
+def _start(rows: Sequence[Measured], asked: Request, device: Device | None) -> Runtime:
+    """Return where a fit starts: what the user named, else the prior of the core."""
+    if asked.prior:
+        return load_runtime(asked.prior)
+    if device is not None:
+        return prior_for(device.core.name)
+    faults = {}
+    for row in rows:
+        try:
+            return prior_for(find_device(row.device).core.name)
+        except InputError as error:
+            faults[row.device] = f"line {row.line}: {'; '.join(error.problems)}"
+    named = [fault for name, fault in faults.items() if name]
+    raise InputError(
+        "--on", [*named, "no row names a board that presage knows; name it: a device, or your own TOML file"]
+    )
 
 
 def _chosen(rows: tuple[Measured, ...], asked: Request) -> list[Measured]:
@@ -113,13 +184,13 @@ def _samples(found: list[Matched | Unmatched], models: Models, start: Runtime) -
     return samples, unmatched
 
 
-def _page(fitted: Calibration, title: str) -> Page:
-    """Return the report of a fit."""
+def _pairs(fitted: Calibration, title: str) -> tuple[Pair, ...]:
+    """Return the rows with what the fit makes of them."""
     reach = np.exp(fitted.factor * fitted.held.spread)
     own = np.exp(fitted.factor * fitted.found.spread(np.array([each.seconds for each in fitted.samples])))
     families = len({each.family for each in fitted.samples})
     columns = (fitted.samples, fitted.fitted_s, fitted.held.predicted_s, own, reach)
-    pairs = [
+    return tuple(
         Pair(
             label=each.matched.row.model,
             family=each.family,
@@ -134,11 +205,16 @@ def _page(fitted: Calibration, title: str) -> Page:
             held_out_high_s=float(held_s * factor),
         )
         for each, fitted_s, held_s, around, factor in zip(*columns, strict=True)
-    ]
+    )
+
+
+def _multipliers(fitted: Calibration) -> tuple[Multiplier, ...]:
+    """Return the multipliers before and after the fit."""
     spread = Z80 * np.sqrt(np.diag(fitted.found.covariance))
-    multipliers = [
+    return tuple(
         Multiplier(
             name,
+            ", ".join(term.layers),
             QUANTITIES[term.quantity],
             term.multiplier.value,
             float(value),
@@ -146,5 +222,4 @@ def _page(fitted: Calibration, title: str) -> Page:
             float(value + each),
         )
         for (name, term), value, each in zip(fitted.start.terms.items(), fitted.found.multipliers, spread, strict=True)
-    ]
-    return calibration_page(f"Calibration of {title}", pairs, list(fitted.before_s), multipliers)
+    )

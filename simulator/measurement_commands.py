@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,13 @@ ModelsOption = Annotated[
 ]
 
 
+class Form(StrEnum):
+    """For people or for programs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class PageFormat(StrEnum):
     """How a page is written."""
 
@@ -26,8 +34,13 @@ class PageFormat(StrEnum):
 
 
 def calibrate(
-    measured: Annotated[Path, typer.Argument(metavar="CSV", help="Rows of model, latency_ms, and what else is known.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The runtime file (TOML) to write.")],
+    measured: Annotated[
+        Path | None,
+        typer.Argument(metavar="CSV", help="Rows of model, latency_ms, and what else is known; none: only a prior."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The runtime file (TOML) to write; default: the CSV's name.")
+    ] = None,
     runtime: Annotated[str | None, typer.Option(help="The runtime's name in the file, or a pattern of it.")] = None,
     on: Annotated[str | None, typer.Option("--on", help="The device of all rows: name or TOML file.")] = None,
     prior: Annotated[str | None, typer.Option(help="Where the fit starts; default: that of the device's core.")] = None,
@@ -36,6 +49,7 @@ def calibrate(
     ] = False,
     report: Annotated[Path | None, typer.Option(help="Write the residuals here (.html or .md).")] = None,
     models: ModelsOption = None,
+    format: Annotated[Form, typer.Option("--format")] = Form.TEXT,  # noqa: A002 (the option's public name)
 ) -> None:
     """Fit a runtime to measured latencies, and say what error to expect of it on other networks."""
     from reports import page
@@ -44,17 +58,24 @@ def calibrate(
     from simulator.validate_command import with_images
     from workloads.errors import InputError
 
-    if output.suffix != ".toml":
-        raise InputError("--output", [f"{output} does not end in .toml"])
-    asked = Request(measured, output.stem, runtime, on, prior, tuple(models or ()), drops_dead_channels)
+    path = output or Path(f"{measured.stem if measured else 'prior'}.toml")
+    if path.suffix != ".toml":
+        raise InputError("--output", [f"{path} does not end in .toml"])
+    asked = Request(measured, path.stem, runtime, on, prior, tuple(models or ()), drops_dead_channels)
     found = answer(asked)
-    page.show(found.page, _console())
-    for each in found.unmatched:
-        typer.echo(f"not used, line {each.row.line}: {each.reason}")
     if report is not None:
         write(report, page.html(found.page) if report.suffix == ".html" else with_images(found.page, report))
-    write(output, found.text)
-    typer.echo(f"\nUse it with --runtime {output}")
+    write(path, found.text)
+    if format is Form.JSON:
+        typer.echo(json.dumps({"runtime": str(path), **found.data}, indent=2, allow_nan=False))
+        return
+    if found.pairs:
+        page.show(found.page, _console())
+    else:
+        typer.echo(f"No timings: {path} is where a fit would start, {found.title}, with a wide band.")
+    for each in found.unmatched:
+        typer.echo(f"not used, line {each.row.line}: {each.reason}")
+    typer.echo(f"\nUse it with --runtime {path}")
 
 
 def validate(

@@ -140,6 +140,8 @@ def _read(files: Sequence[Path]) -> list[Measured]:
         raise wrong[0]
     if wrong:
         raise InputError("--measured", [f"{error.path}: {problem}" for error in wrong for problem in error.problems])
+    if not rows:
+        raise InputError("--measured", ["there are no rows below the names of the columns"])
     return rows
 
 
