@@ -25,7 +25,7 @@ _SHORTEST, _LONGEST = 128, 65536  # VLEN of the V extension [bit]
 _ELEN, _MOST = 64, 8  # the widest element [bit]; the largest group
 _WIDTHS = {f"e{width}": width for width in (8, 16, 32, 64)}
 _GROUPS = {f"m{size}": Fraction(size) for size in (1, 2, 4, 8)} | {f"mf{size}": Fraction(1, size) for size in (2, 4, 8)}
-_FORM = re.compile(r"v\w+\.(?P<form>[vw][vxi])\.e\d+")
+_FORM = re.compile(r"v\w+\.(?P<form>[vw][vxif])\.e\d+")
 _SUFFIX = re.compile(r"v.*\.e(\d+)")
 _UNSIGNED = ("shift_left", "shift_right", "narrow")  # whose immediates are 0..31, others' are -16..15
 
@@ -147,7 +147,7 @@ def _form_faults(instruction: Instruction, meaning: Meaning) -> Iterator[str]:
     for position, operand in enumerate(instruction.sources):
         last = position == len(instruction.sources) - 1
         if position in meaning.scalar_sources:
-            if not (isinstance(operand, str) and operand.startswith("x")):
+            if not (isinstance(operand, str) and operand.startswith("f" if form[1] == "f" else "x")):
                 yield f"source {operand!r} must be a scalar register: the form is {form}"
         elif form[1] == "i" and last:
             if not (isinstance(operand, int) and low <= operand <= high):

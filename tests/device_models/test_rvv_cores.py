@@ -37,7 +37,7 @@ def instruction(core: Core, family: str, width: int, group: int, place: int = 0)
     first = 8 + group * (1 + (wide and meaning.kind != "narrow")) * place % 8
     sources = [f"v{16 + number % 2 * 8}" for number in range(len(meaning.sources))]
     for scalar in meaning.scalar_sources:
-        sources[scalar] = "x5"
+        sources[scalar] = "f5" if family.endswith("f") else "x5"
     if meaning.kind == "store":
         return Instruction(op, Address("b"), ("v8",), isa.parameters["vlen"] * group // width)
     if meaning.kind == "load":

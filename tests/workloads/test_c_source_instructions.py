@@ -19,7 +19,7 @@ FIRST = {
 }  # fmt: skip
 FLOATS = {"f32": "f", "f64": "d"}  # registers of scalar sets, by element type
 SCALARS = {"vmovd": "d", "vpextrd": "d", "shr": "da", "mov.word.store": "a", "mov.byte.store": "a"}  # on avx2
-IMMEDIATES = {"vpslld"}  # whose last source is never memory
+IMMEDIATES = {"vpslld", "vpsrad"}  # whose last source is never memory
 COUNTS = {"avx512-vnni": (None, 1, 5, 16), "rvv": (1, 5, 32)}
 INDICES = {"vpshufb": [4 * (i % 4) for i in range(32)], "vpermd": [0, 4, 0, 4, 0, 4, 0, 4]}
 
@@ -46,6 +46,8 @@ def fill(isa, register, nbytes):
             return [Instruction("vmovdqu8.load", name, (Address(buffer),))]
         case "rvv", "x":
             return [Instruction("lw", name, (Address(buffer),))]
+        case "rvv", "f":
+            return [Instruction("flw", name, (Address(buffer),))]
     return [Instruction("vle8.v", name, (Address(buffer),), nbytes)]
 
 
@@ -73,6 +75,9 @@ def spill(isa, name, nbytes):
             return [Instruction("vmovdqu8.store", out, (name,), nbytes)]
         case "rvv", "x":
             return [Instruction("vmv.v.x.e32", "v0", (name,), 1), Instruction("vse8.v", out, ("v0",), 4)]
+        case "rvv", "f":  # the larger of what was loaded and itself
+            again = Instruction("vle32.v", "v8", (Address("a"),), 1)
+            return [again, Instruction("vfmax.vf.e32", "v0", ("v8", name), 1), Instruction("vse8.v", out, ("v0",), 4)]
     return [Instruction("vse8.v", out, (name,), nbytes)]
 
 
@@ -88,9 +93,8 @@ def program_of(isa, op, count, memory):
         scalar = (
             letter in SCALARS.get(op, "") if isa.name == "avx2" else isa.name == "rvv" and is_scalar(meaning, place)
         )
-        names[letter] = (
-            f"{'r' if isa.name == 'avx2' else 'x'}{5 + place}" if scalar else f"{own}{first + place * apart}"
-        )
+        single = "r" if isa.name == "avx2" else "f" if kind == "f32" else "x"
+        names[letter] = f"{single}{5 + place}" if scalar else f"{own}{first + place * apart}"
     line = load_dialect(isa.name).line(op)
     sources = []
     for letter, kind, elements in zip("abc", meaning.sources, read, strict=False):
@@ -120,7 +124,7 @@ def program_of(isa, op, count, memory):
 def is_scalar(meaning, place):
     """Whether an operand of a vector instruction is a scalar register; the destination has place 0."""
     if place == 0:
-        return meaning.holds == "s64"
+        return meaning.holds == "s64" or (meaning.kind == "load" and meaning.lanes == 1)
     return place - 1 in meaning.scalar_sources or meaning.kind == "broadcast"
 
 

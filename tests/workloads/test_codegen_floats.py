@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.codegen import choices, generate
+from workloads.codegen import choices, generate, pack
 from workloads.codegen.float_spec import FloatSpec
 from workloads.codegen.float_winograd_transforms import TRANSFORMS
 from workloads.codegen.specs import ConvSpec, MatrixSpec
@@ -15,9 +15,17 @@ from workloads.isa import load_isa
 from workloads.options import Options
 from workloads.program import count, walk
 
-SETS = [("avx2", {}), ("rv64gc", {})]
+SETS = [
+    ("avx2", {}), ("avx512-vnni", {}), ("rv64gc", {}), ("rvv", {"vlen": 128}), ("rvv", {"vlen": 256}),
+]  # fmt: skip
 LANES = {"avx2": 8}
 DIRECT = "direct"
+COMPILED = (
+    ConvSpec(1, 7, 6, 16, 7, 6, 21, (3, 3), padding=(1, 1)),
+    ConvSpec(2, 5, 6, 6, 3, 3, 10, (3, 3), (2, 2), (1, 1), groups=2),
+    ConvSpec(1, 6, 7, 21, 6, 7, 21, (3, 3), padding=(1, 1), groups=21, depthwise=True),
+    MatrixSpec(1, 33, 40),
+)
 MATRICES = {  # Lavin and Gray 2016, section 4.1 and 4.2: B and A, transposed
     2: (
         [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
@@ -149,6 +157,30 @@ def test_winograd_multiplies_that_many_times_less_in_its_products(lowering, fewe
         if instruction.op == "fmadd.s" and any(loop.variable == "point" for loop in loops)
     ]
     assert sum(inside) == spec.macs / fewer
+
+
+@pytest.mark.parametrize("name", ["host rv64gc", "host avx2", "host avx512-vnni", "riscv rv64gc"])
+def test_compiled_float_kernels_leave_the_bytes_of_the_executor(name, c_toolchains, float_cases, tmp_path):
+    isa = load_isa(c_toolchains.toolchain(name).isa)
+    c_toolchains.compare(name, list(jobs(c_toolchains, float_cases, isa)), tmp_path)
+
+
+@pytest.mark.parametrize(("vlen", "machine"), [(128, 128), (256, 512)])
+def test_compiled_float_kernels_leave_the_same_bytes_on_longer_vectors(
+    vlen, machine, c_toolchains, float_cases, tmp_path
+):
+    isa = load_isa("rvv", vlen=vlen)
+    c_toolchains.compare(f"clang rvv {machine}", list(jobs(c_toolchains, float_cases, isa)), tmp_path)
+
+
+def jobs(c_toolchains, float_cases, isa):
+    """Yield layers with all options that differ in kind."""
+    for number, shape in enumerate(COMPILED):
+        layer = float_cases.layer(shape, ("low", "high"), number)
+        offered = choices(layer.spec, isa)
+        for options in {(one.lowering, one.lmul): one for one in offered}.values():
+            program = generate(layer.spec, isa, options)
+            yield c_toolchains.Job(program, {"input": layer.x} | pack(program, layer.spec, layer.operands))
 
 
 def test_a_set_without_float_units_is_refused_by_name():

@@ -67,7 +67,8 @@ def _tile(
     target = Address("output", first * pixel_out + at).plus(
         image=conv.height_out * line, row=line, block=size, tile=pixels * pixel_out
     )
-    body = kit.load(sums[0], table.address("bias", at, block=size), lanes) + kit.copies(sums[0], sums[1:], lanes)
+    body = kit.begin()
+    body += kit.load(sums[0], table.address("bias", at, block=size), lanes) + kit.copies(sums[0], sums[1:], lanes)
     weights = Address("weights", at).plus(block=size, ky=conv.kernel[1] * pixel_out)
     body += loop(kit.isa, "ky", conv.kernel[0], _row(conv, image, kit, lanes, sums, spare, source, weights))
     body += bounded(kit, [(total, lanes) for total in sums], limits, kit.factors or spare)

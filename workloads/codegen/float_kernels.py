@@ -9,6 +9,7 @@ from workloads.codegen import float_depthwise, float_pack, float_product, float_
 from workloads.codegen.float_kits import kits_of
 from workloads.codegen.float_winograd_transforms import TRANSFORMS
 from workloads.codegen.geometry import product
+from workloads.codegen.rvv_types import typed
 from workloads.codegen.schedule import arrange
 from workloads.codegen.specs import ConvSpec, MatrixSpec
 from workloads.options import DEFAULT, Options
@@ -22,15 +23,17 @@ if TYPE_CHECKING:
 
 
 def choices(spec: FloatSpec, isa: InstructionSet) -> tuple[Options, ...]:
-    """Return the options offered for a specification, the set's own choice first.
+    """Return the options offered for a specification, the set's own choice first: the longest vectors that it fills.
 
     Raises
     ------
     NotImplementedError
         The set has no float kernels.
     """
-    offer = float_depthwise.choices if _direct(spec) else float_tiles.choices
-    return tuple(one for kit in kits_of(isa) for one in offer(product(spec.shape), kit))
+    offer, conv = float_depthwise.choices if _direct(spec) else float_tiles.choices, product(spec.shape)
+    channels = conv.channels_out if _direct(spec) else conv.channels_out // conv.groups
+    kits = sorted(kits_of(isa), key=lambda kit: (kit.lanes > channels, abs(kit.lanes - channels)))
+    return tuple(one for kit in kits for one in offer(conv, kit))
 
 
 def generate(spec: FloatSpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
@@ -50,6 +53,8 @@ def generate(spec: FloatSpec, isa: InstructionSet, options: Options = DEFAULT) -
     else:
         name = "fully_connected" if isinstance(spec.shape, MatrixSpec) else "conv2d"
         made = float_product.generate(f"{name}_f32", conv, spec.bounds, kit, chosen)
+    if kit.counted:
+        return typed(made)
     return made if kit.tuning is None else replace(made, body=arrange(made.body, isa, kit.tuning))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workloads.codegen import avx2, x86
+from workloads.codegen import avx2, avx512_vnni, x86
 from workloads.codegen.float_set import FLOAT_BYTES, FloatSet, Rates
 from workloads.codegen.schedule import Tuning
 from workloads.program import Instruction
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from workloads.isa import InstructionSet
     from workloads.program import Address
 
+_GROUPS = (1, 2, 4)  # registers of a vector group that RVV is offered with
 _TAILS = (4, 2, 1)  # floats that AVX2 moves at once besides whole vectors
 
 
 def kits_of(isa: InstructionSet) -> tuple[FloatSet, ...]:
-    """Return how a set can be used for float32, its own choice first.
+    """Return how a set can be used for float32.
 
     Raises
     ------
@@ -29,8 +30,12 @@ def kits_of(isa: InstructionSet) -> tuple[FloatSet, ...]:
     match isa.name:
         case "avx2":
             return (_x86(isa, avx2.DIALECT, _TAILS),)
+        case "avx512-vnni":
+            return (_x86(isa, avx512_vnni.DIALECT, ()),)
         case "rv64gc":
             return (_rv64gc(isa),)
+        case "rvv":
+            return tuple(_rvv(isa, group) for group in _GROUPS)
     raise NotImplementedError(f"{isa.name}: no kernels are generated in float32")
 
 
@@ -68,4 +73,25 @@ def _rv64gc(isa: InstructionSet) -> FloatSet:
         lambda register, address, _: (Instruction("flw", register, (address,)),),
         lambda register, address, _: (Instruction("fsw", address, (register,)),),
         Rates(multiply_add=1.0, load=1.0, splat=1.0, latency=5.0), tuning=tuning,
+    )  # fmt: skip
+
+
+def _rvv(isa: InstructionSet, group: int) -> FloatSet:
+    """Return RVV with groups of some registers; factors are scalar registers.
+
+    More units compute the larger of a register and itself than move it.
+    """
+
+    def load(register: str, address: Address, lanes: int) -> Body:
+        return (Instruction("vle32.v.e32", register, (address,), lanes),)
+
+    def store(register: str, address: Address, lanes: int) -> Body:
+        return (Instruction("vse32.v.e32", address, (register,), lanes),)
+
+    return FloatSet(
+        isa, tuple(f"v{number}" for number in range(0, 32, group)), tuple(f"f{number}" for number in range(32)),
+        isa.parameters["vlen"] * group // 32,
+        {"splat": "flw", "multiply_add": "vfmacc.vf.e32", "multiply_add_each": "vfmacc.vv.e32", "add": "vfadd.vv.e32",
+         "subtract": "vfsub.vv.e32", "maximum": "vfmax.vf.e32", "minimum": "vfmin.vf.e32", "move": "vfmax.vv.e32"},
+        load, store, Rates(multiply_add=group, load=2.0 * group, splat=0.5, latency=5.0), counted=True, lmul=group,
     )  # fmt: skip

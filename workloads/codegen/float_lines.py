@@ -56,7 +56,7 @@ def line(
     last = {name: place for place, step in enumerate(kept) for name in (step[1], step[3])}
     free = deque(name for name in lines.free if name not in reserved)
     held: dict[str, str] = {}
-    body: Body = ()
+    body = kit.begin()
     for number, source in enumerate(sources):
         if f"x{number}" in last:
             held[f"x{number}"] = free.popleft()

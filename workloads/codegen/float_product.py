@@ -111,7 +111,8 @@ def padded(kit: FloatSet, conv: Convolution, table: Constants) -> tuple[Image, B
         lambda target, source, nbytes: kit.run(target, nbytes, source),
         channels=FLOAT_BYTES * conv.channels,
     )
-    return image, (kit.load(kit.vectors[0], table.address("zeros"), kit.lanes) if body else ()) + body, scratch
+    zeros = (*kit.begin(), *kit.load(kit.vectors[0], table.address("zeros"), kit.lanes))
+    return image, (*zeros, *body) if body else (), scratch
 
 
 def _whole(conv: Convolution, image: Image, table: Constants, bounds: tuple[str, ...]) -> Product:
@@ -201,7 +202,7 @@ class _Part:
 def _tile(part: _Part, unroll: int) -> Body:
     """Return one register tile: biases in, the sums over the window, bounded results out."""
     kit, job, sums = part.kit, part.job, part.registers.sums
-    body: Body = ()
+    body = kit.begin()
     for number, lanes in enumerate(part.vectors):
         body += kit.load(sums[0][number], part.start(number), lanes)
         body += kit.copies(sums[0][number], tuple(row[number] for row in sums[1:]), lanes)

@@ -99,8 +99,13 @@ class FloatSet:
         return self.emit(role, total, factor, vector, *(() if self.accumulates else (total,)), lanes=lanes)
 
     def copies(self, of: str, others: tuple[str, ...], lanes: int) -> Body:
-        """Copy a register to others."""
-        return tuple(self.emit("move", other, of, lanes=lanes) for other in others)
+        """Copy a register to others; a move of two sources is the larger of a register and itself."""
+        sources = (of,) * len(self.isa.meaning(self.op["move"]).sources)
+        return tuple(self.emit("move", other, *sources, lanes=lanes) for other in others)
+
+    def begin(self) -> Body:
+        """Return what sets the number of lanes for the instructions that follow, where they do not say it."""
+        return (Instruction("vsetvli"),) if self.counted else ()
 
     def cut(self, total: int) -> tuple[int, ...]:
         """Cut a run of floats into vectors: full ones, then a tail that the set can move."""
@@ -114,16 +119,22 @@ class FloatSet:
         return tuple(found)
 
     def pieces(self, total: int, width: int = 1) -> tuple[tuple[int, tuple[int, ...], int], ...]:
-        """Cut a run of floats into blocks of ``width`` vectors: (first float, lanes of the vectors, trips)."""
+        """Cut a run of floats into blocks of ``width`` vectors: (first float, lanes of the vectors, trips).
+
+        Where lanes are set ahead, all vectors of a block have as many.
+        """
         vectors = self.cut(total)
+        full = vectors.count(self.lanes)
+        starts = [*range(0, full, width)] if self.counted else [*range(0, len(vectors), width)]
+        starts += [full] if self.counted and len(vectors) > full else []
         blocks: list[tuple[int, tuple[int, ...], int]] = []
-        trips = vectors.count(self.lanes) // width
-        if trips:
-            blocks.append((0, vectors[:width], trips))
-        first = trips * width * self.lanes
-        for begin in range(trips * width, len(vectors), width):
-            block = vectors[begin : begin + width]
-            blocks.append((first, block, 1))
+        first = 0
+        for begin, end in zip(starts, [*starts[1:], len(vectors)], strict=True):
+            block = vectors[begin:end]
+            if blocks and blocks[-1][1] == block:
+                blocks[-1] = (*blocks[-1][:2], blocks[-1][2] + 1)
+            else:
+                blocks.append((first, block, 1))
             first += sum(block)
         return tuple(blocks)
 
@@ -132,7 +143,7 @@ class FloatSet:
         body: Body = ()
         for first, vectors, trips in self.pieces(nbytes // FLOAT_BYTES, _UNROLL):
             at = FLOAT_BYTES * first
-            inner: Body = ()
+            inner = self.begin()
             for number, lanes in enumerate(vectors):
                 register = self.vectors[0 if source is None else 1 + number]
                 if source is not None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _TILES = 2  # offered, best ranked first
 _NEAR = 1.02  # times the best one's cycles
 _SHORT = 6  # steps that are all written out
+_SPARE = 6  # registers of a transform beside its inputs
 _COPIES = 2  # of the registers for weights, so that the next step's are loaded during this one
 
 
@@ -112,6 +113,8 @@ def choices(conv: Convolution, kit: FloatSet) -> tuple[Options, ...]:
         not kit.widths or conv.channels % kit.lanes == 0
     ):
         for name, transform in TRANSFORMS.items():
+            if len(kit.vectors) < transform.points + _SPARE:
+                continue
             across = -(-conv.width_out // transform.outputs)
             rows = band_of(conv.height_out, conv.width_out, transform)
             tile = ranked_tiles(kit, rows * across, per_group)[0]

@@ -178,6 +178,7 @@ def _outputs(job: _Job, band: _Band) -> Body:
             sources = [source.plus(place * n * point) for place in range(n)]
             targets = [target.plus(place * pixel) for place in range(width)]
             inner = _columns(job, job.transform.results, sources, band.height, lanes, reserved)
+            inner += kit.begin()
             inner += kit.load(bias, job.table.address("bias", at, channels=size), lanes)
             inner += _rows(job, job.transform.results, targets, band.height, lanes, finish, reserved)
             body += nest(kit.isa, [("tile_row", band.rows), ("tile_column", number), ("channels", trips)], inner)
