@@ -107,11 +107,11 @@ def change(before: float, after: float) -> str:
 
 
 def band(value_s: float, low_s: float, high_s: float, *, calibrated: bool) -> str:
-    """Text of a predicted time with its error band: "11.3 ms (7-18 ms, uncalibrated)"."""
+    """Text of a predicted time with its error band: "11.3 ms (7-18 ms, uncalibrated)", a digit more once calibrated."""
     power = prefix_power(value_s)
     scale = 10.0**power
     unit = prefixed_unit(power, "s")
-    low, high = (trimmed(bound / scale, 2) for bound in (low_s, high_s))
+    low, high = (trimmed(bound / scale, 3 if calibrated else 2) for bound in (low_s, high_s))
     note = "" if calibrated else ", uncalibrated"
     return f"{engineering(value_s, 's')} ({low}-{high} {unit}{note})"
 

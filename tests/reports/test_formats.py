@@ -68,7 +68,7 @@ def test_a_share_that_is_not_all_or_nothing_never_reads_so(share, text):
     ("low_s", "high_s", "calibrated", "text"),
     [
         (0.007, 0.018, False, "11.3 ms (7-18 ms, uncalibrated)"),
-        (0.0102, 0.0124, True, "11.3 ms (10-12 ms)"),
+        (0.0102, 0.0124, True, "11.3 ms (10.2-12.4 ms)"),
         (0.0009, 0.12, False, "11.3 ms (0.9-120 ms, uncalibrated)"),
     ],
 )
