@@ -191,6 +191,38 @@ def spans(lines: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True)
+class RuntimeErrors:
+    """What the rows of a runtime say of it when their family is left out; None where it has no rows."""
+
+    runtime: str
+    cores: tuple[str, ...]
+    precisions: tuple[str, ...]
+    rows: int
+    families: int
+    held_out: Errors | None
+    coverage: float | None
+
+
+def runtime_table(found: Sequence[RuntimeErrors]) -> Table:
+    """Return a row per runtime: rows, families, errors, and the share of rows inside the band."""
+    rows = tuple(
+        (
+            *cells((each.runtime, ", ".join(each.precisions), ", ".join(each.cores))),
+            *cells((str(each.rows or MISSING), str(each.families or MISSING))),
+            *_spread(each.held_out),
+            Cell(MISSING if each.coverage is None else f"{100 * each.coverage:.0f}"),
+        )
+        for each in found
+    )
+    note = (
+        "Errors of latency in %, each row predicted by a fit without the network's family; band: share of rows inside "
+        "the band that should hold 80 %. Without rows: where a fit for such a core starts."
+    )
+    columns = ("runtime", "precision", "cores", "rows", "families", "median", "p90", "max", "band")
+    return Table("Runtimes", columns, rows, (False, False, False, *[True] * 6), note)
+
+
+@dataclass(frozen=True)
 class Multiplier:
     """A multiplier before and after a fit, with the range that holds the true one in 80 of 100 cases."""
 

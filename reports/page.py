@@ -51,12 +51,19 @@ def show(page: Page, console: Console) -> None:
     """Print the page without its plots, the summary last: that is what stays in sight."""
     from rich.text import Text
 
-    from reports.text import print_table
-
     console.print(Text(page.title, "bold"))
     for table in reversed(page.tables):
-        console.print(Text(table.title, "bold"))  # a title inside the table would be as narrow as it
-        print_table(replace(table, title="", note=""), console, wrap_first=True, marked=True)
-        console.print(Text(f"{table.note}\n" if table.note else ""))
+        show_table(table, console)
     for sentence in page.headline:
         console.print(Text(sentence))
+
+
+def show_table(table: Table, console: Console) -> None:
+    """Print a table under its title, with its note below."""
+    from rich.text import Text
+
+    from reports.text import print_table
+
+    console.print(Text(table.title, "bold"))  # a title inside the table would be as narrow as it
+    print_table(replace(table, title="", note=""), console, wrap_first=True, marked=True)
+    console.print(Text(f"{table.note}\n" if table.note else ""))

@@ -344,6 +344,7 @@ def check(
 
 for _command in (record_commands.report, record_commands.compare, measurements.calibrate, measurements.validate):
     app.command()(_command)
+app.command()(measurements.runtimes)
 
 
 def _progress(format: Format) -> Bar:  # noqa: A002 (the option's public name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -100,6 +101,28 @@ def validate(
         typer.echo(found.text(format.value, None), nl=False)
     else:
         write(output, found.text(format.value, output))
+
+
+def runtimes(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="A runtime's name or file.")] = None,
+    format: Annotated[Form, typer.Option("--format")] = Form.TEXT,  # noqa: A002 (the option's public name)
+) -> None:
+    """List the runtimes with the errors to expect of them, or show the figures of some with their sources."""
+    from simulator.cli import _console
+    from simulator.show_runtimes import describe, overview
+
+    if format is Form.JSON:
+        found = [describe(name) for name in names] if names else [asdict(each) for each in overview()]
+        typer.echo(json.dumps(found, indent=2))
+        return
+    from reports import page
+    from reports.accuracy_tables import runtime_table
+    from reports.text import device_tables
+
+    for name in names or []:
+        device_tables(describe(name), _console())
+    if not names:
+        page.show_table(runtime_table(overview()), _console())
 
 
 def write(path: Path, text: str) -> None:
