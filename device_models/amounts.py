@@ -33,6 +33,7 @@ QUANTITIES = {
     "activations": "time of the memories that deliver and take the activations",
     "calls": "the device's overhead of one layer",
     "forks": "the device's fork and join of threads, where there are several",
+    "host": "a millisecond for each input of the network, which a host copies before it waits for the answer",
     "cube": "cycles of the matrix unit, its loads and drains included, as far as other units leave them exposed",
     "diagonal": "cycles of the matrix unit for depthwise convolutions, likewise",
     "vector": "cycles of the vector unit, likewise",

@@ -24,7 +24,7 @@ GENERATED = "generated"
 Z80 = 1.2815515655446004  # of a normal distribution, 80 % lie within this many standard deviations
 Quantity = Literal[
     "program", "peak", "macs", "outputs", "elements", "weights", "reloads", "activations", "calls", "forks", "cube",
-    "diagonal", "vector", "inner", "outer",
+    "diagonal", "vector", "inner", "outer", "host",
 ]
 
 
@@ -101,6 +101,8 @@ class FittedRow(Sourced):
     family: str
     frequency: Annotated[float, *Hertz.__metadata__]
     threads: int = 1
+    batch: int = 1
+    precision: str = "int8"
     measured: Annotated[float, *Seconds.__metadata__]
     fitted: Annotated[float, *Seconds.__metadata__]
     held_out: Annotated[float, *Seconds.__metadata__]

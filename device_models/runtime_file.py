@@ -155,6 +155,8 @@ def _rows(calibration: Calibration, keys: list[str]) -> list[str]:
             f"family = {_text(each.family)}",
             f'frequency = "{found.frequency_hz / 1e6:g} MHz"',
             f"threads = {found.threads}",
+            *([f"batch = {found.row.batch}"] if found.row.batch > 1 else []),
+            *([f"precision = {_text(found.row.precision)}"] if found.row.precision != "int8" else []),
             f'measured = "{1e3 * each.measured_s:.6g} ms"',
             f'fitted = "{1e3 * fitted_s:.6g} ms"',
             f'held_out = "{1e3 * held_s:.6g} ms"',

@@ -28,6 +28,7 @@ KEPT = 8  # networks, and settings: fits and estimates come back to the same one
 # The kernels of the vendor's compiler beside what the units could do: multipliers of a runtime say how far off this is.
 ATTAINED = 0.8  # of the matrix unit's cycles
 DIAGONAL = 4.0  # cycles for each block of a depthwise convolution
+COPY_S = 1e-3  # an input's way to the chip, the answer's way back, and a thread that waits for it
 SINGLE = 1.5  # functions compute partly in single precision, half the lanes
 
 UNITS = {"cube": "matrix", "diagonal": "matrix", "vector": "vector", "weights": "memory", "inner": "memory",
@@ -70,6 +71,7 @@ def npu_amounts(graph: Graph, layer: Layer, setting: Setting) -> LayerAmounts:
     if asked.seconds is not None:
         seconds |= {name: each * share[UNITS[name]] for name, each in asked.seconds.items()}
     seconds["calls"] = launch.value if launch is not None and asked.first else 0.0
+    seconds["host"] = COPY_S * sum(name in graph.inputs for name in layer.inputs)
     computed = 0.0 if asked.seconds is None else sum(asked.seconds[name] for name in ("cube", "diagonal", "vector"))
     cycles = computed * setting.frequency_hz * setting.threads
     return LayerAmounts(layer, kind, layer_macs(graph, layer), seconds, asked.moved, distinct, cycles, 0)
