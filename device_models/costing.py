@@ -18,7 +18,7 @@ from workloads.options import DEFAULT, Options
 if TYPE_CHECKING:
     from device_models.cores import Core, CoreCost
     from device_models.device import Device
-    from workloads.codegen.specs import Spec
+    from workloads.codegen.float_spec import AnySpec
     from workloads.graph import Graph, Layer
     from workloads.program import Program
 
@@ -118,7 +118,7 @@ def _per_element(graph: Graph, layer: Layer, device: Device) -> Kernel | None:
 
 
 @lru_cache(maxsize=4096)
-def best_options(spec: Spec, device: Device, working: Working | None, isa: str | None = None) -> Options:
+def best_options(spec: AnySpec, device: Device, working: Working | None, isa: str | None = None) -> Options:
     """Return the options of the fastest kernel whose layer takes no longer than the generator's own choice.
 
     Parameters
@@ -135,7 +135,7 @@ def best_options(spec: Spec, device: Device, working: Working | None, isa: str |
     return Options(**json.loads(remembered(key, lambda: json.dumps(asdict(_best(spec, device, working, isa))))))
 
 
-def _best(spec: Spec, device: Device, working: Working | None, name: str | None) -> Options:
+def _best(spec: AnySpec, device: Device, working: Working | None, name: str | None) -> Options:
     """Compare layers at both ends of the clock and of the number of threads: fewer cycles may move more bytes."""
     from workloads.codegen import choices, generate
 
@@ -169,7 +169,7 @@ def together(compute_s: float, memory_s: float, device: Device) -> float:
 
 @lru_cache(maxsize=4096)
 def generated(
-    spec: Spec, device: Device, working: Working | None = None, options: Options = DEFAULT, isa: str | None = None
+    spec: AnySpec, device: Device, working: Working | None = None, options: Options = DEFAULT, isa: str | None = None
 ) -> Kernel:
     """Return the cost of the Program generated for a kernel.
 
@@ -192,7 +192,7 @@ def generated(
 
 
 def is_kept(
-    spec: Spec, device: Device, working: Working | None, options: Options | None, isa: str | None = None
+    spec: AnySpec, device: Device, working: Working | None, options: Options | None, isa: str | None = None
 ) -> bool:
     """Whether the cost of a kernel lies on disk; with ``options`` None the cost of the one with the best options."""
     if options is None:
@@ -203,11 +203,11 @@ def is_kept(
     return kept(_key(spec, device, working, options, isa)) is not None
 
 
-def _best_key(spec: Spec, device: Device, working: Working | None, isa: str | None) -> str:
+def _best_key(spec: AnySpec, device: Device, working: Working | None, isa: str | None) -> str:
     return f"best {spec!r} {working!r} {isa!r} {fingerprint(device)}"
 
 
-def _key(spec: Spec, device: Device, working: Working | None, options: Options, isa: str | None) -> str:
+def _key(spec: AnySpec, device: Device, working: Working | None, options: Options, isa: str | None) -> str:
     return f"{spec!r} {working!r} {options!r} {isa!r} {fingerprint(device)}"
 
 
@@ -275,7 +275,7 @@ def _is_scratch(program: Program, name: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _priced(spec: Spec, core: Core, options: Options, isa: str | None) -> tuple[Program, CoreCost]:
+def _priced(spec: AnySpec, core: Core, options: Options, isa: str | None) -> tuple[Program, CoreCost]:
     """Return the Program generated for a kernel on one of a core's instruction sets, and its cycles."""
     from workloads.codegen import generate
 

@@ -13,7 +13,7 @@ from workloads.options import Options
 
 if TYPE_CHECKING:
     from device_models.cores import Core, CoreCost
-    from workloads.codegen.specs import Spec
+    from workloads.codegen.float_spec import AnySpec
     from workloads.program import Program
 
 
@@ -33,7 +33,7 @@ class Found:
     tried: tuple[tuple[Options, float], ...]
 
 
-def fastest(spec: Spec, core: Core, isa: str | None = None) -> Found:
+def fastest(spec: AnySpec, core: Core, isa: str | None = None) -> Found:
     """Return the kernel that takes a core the fewest cycles; of equal ones, the first that the generator offers.
 
     Parameters
@@ -54,7 +54,7 @@ def fastest(spec: Spec, core: Core, isa: str | None = None) -> Found:
 
 
 @lru_cache(maxsize=4096)
-def ranked(spec: Spec, core: Core, isa: str | None = None) -> tuple[tuple[Options, float], ...]:
+def ranked(spec: AnySpec, core: Core, isa: str | None = None) -> tuple[tuple[Options, float], ...]:
     """Return every option that is offered with its cycles, the fastest first; kept by content like other costs.
 
     Raises
@@ -67,7 +67,7 @@ def ranked(spec: Spec, core: Core, isa: str | None = None) -> tuple[tuple[Option
     return tuple((Options(**options), cycles) for options, cycles in kept)
 
 
-def _priced(spec: Spec, core: Core, isa: str | None) -> list[tuple[dict[str, int | str | bool | None], float]]:
+def _priced(spec: AnySpec, core: Core, isa: str | None) -> list[tuple[dict[str, int | str | bool | None], float]]:
     """Price all that is offered; sorting is stable, so that equal ones stay in the generator's order."""
     from workloads.codegen import choices, generate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from workloads.codegen.float_spec import FloatSpec
 from workloads.codegen.specs import (
     ConvSpec,
     CopySpec,
@@ -19,6 +20,7 @@ from workloads.codegen.specs import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from workloads.codegen.float_spec import AnySpec
     from workloads.codegen.specs import Spec
 
 _WINDOW = {"batch", "height", "width", "channels", "height_out", "width_out", "kernel", "stride", "padding"}
@@ -34,8 +36,10 @@ _TOLD: Mapping[type, set[str]] = {
 }
 
 
-def describe(spec: Spec) -> str:
+def describe(spec: AnySpec) -> str:
     """Write a specification: "conv2d 3x3 s2 p1 32x32x16 > 16x16x32"; what words do not tell follows as name=value."""
+    if isinstance(spec, FloatSpec):
+        return " ".join((describe(spec.shape), "fp32", *spec.bounds))
     told = _TOLD.get(type(spec), set())
     rest = [
         f"{field.name}={getattr(spec, field.name)}".replace(" ", "")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from device_models.costing import Kernel
     from device_models.device import Device
     from device_models.memory import Working
-    from workloads.codegen.specs import Spec
+    from workloads.codegen.float_spec import AnySpec
     from workloads.program import Program
 
 
@@ -32,7 +32,7 @@ class Order:
         What its network keeps in memory; None for a kernel on its own.
     """
 
-    spec: Spec
+    spec: AnySpec
     chip: str
     isa: str
     options: Options | None = None

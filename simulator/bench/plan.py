@@ -16,7 +16,8 @@ from simulator.bench.order import Order
 from simulator.bench.shapes import OPERATORS
 from simulator.names import read_model
 from workloads.codegen import choices
-from workloads.codegen.specs import specify
+from workloads.codegen.float_spec import FloatSpec
+from workloads.codegen.specs import ConvSpec, MatrixSpec, specify
 from workloads.errors import InputError
 from workloads.graph import layer_macs
 from workloads.options import DEFAULT, Options
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from device_models.costing import Kernel
     from device_models.memory import Working
     from simulator.bench.suite import Entry, Suite, Target
+    from workloads.codegen.float_spec import AnySpec
     from workloads.codegen.specs import Spec
     from workloads.graph import Graph, Layer
     from workloads.program import Program
@@ -102,12 +104,16 @@ def program_job(program: Program, target: Target, group: str, kernel: str, optio
     return Job("", group, kernel, options, found, partial(priced, program, target.device), lambda: program)
 
 
-def specs(entry: Entry) -> list[Spec]:
+def specs(entry: Entry) -> list[AnySpec]:
     """Return the specifications that an entry's operators and shapes stand for."""
-    found = []
+    found: list[AnySpec] = []
     for operator, shape in product(entry.kernels.operator, entry.kernels.shapes):
         model, to_spec = OPERATORS[operator]
-        found.append(to_spec(model.model_validate(shape)))
+        spec = to_spec(model.model_validate(shape))
+        if entry.kernels.precision == "fp32" and isinstance(spec, ConvSpec | MatrixSpec):
+            found.append(FloatSpec(spec))
+        else:
+            found.append(spec)
     return found
 
 
@@ -132,7 +138,7 @@ def _label(options: Options | None) -> str:
 
 
 def _spec_job(
-    entry: Entry, group: str, spec: Spec, target: Target, options: Options | None, working: Working | None
+    entry: Entry, group: str, spec: AnySpec, target: Target, options: Options | None, working: Working | None
 ) -> Job:
     order = Order(spec, target.chip, target.isa, options, working)
     return Job(entry.place, group, describe(spec), _label(options), target, order.price, order.program, order=order)
@@ -218,7 +224,7 @@ def _generator_jobs(entry: Entry) -> Iterator[Job]:
     name = str(entry.kernels.generator)
     function = emitters.find(name)
     targets = entry.targets if emitters.asks_for(function, "isa") else _devices(entry)
-    wanted: list[Spec | None] = [*specs(entry)] or [None]
+    wanted: list[AnySpec | None] = [*specs(entry)] or [None]
     for arguments, spec, target, options in product(entry.kernels.arguments, wanted, targets, entry.options):
         given = arguments if spec is None else {"spec": spec, **arguments}
         chosen = {} if options == DEFAULT else {"options": options}

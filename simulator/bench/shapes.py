@@ -196,3 +196,4 @@ OPERATORS: Mapping[str, tuple[type[_Shape], Callable[[Any], Spec]]] = {
     "lookup": (Elements, lambda shape: LookupSpec(shape.elements)),
     "copy": (Moved, lambda shape: CopySpec(shape.elements, shape.run)),
 }
+FLOATS = frozenset({"conv2d", "depthwise_conv2d", "fully_connected"})  # that are generated in float32 too

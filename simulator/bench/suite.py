@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, ValidationError, create_model, mode
 from device_models.device import Device, load_device
 from device_models.figures import read_toml
 from device_models.quantities import Hertz, faults_of
-from simulator.bench.shapes import OPERATORS
+from simulator.bench.shapes import FLOATS, OPERATORS
 from simulator.names import ChipName, ModelName, Text, chip_path
 from simulator.schema import Count, Table
 from workloads.errors import InputError, did_you_mean
@@ -35,11 +35,13 @@ Choices = create_model("Choices", __base__=Table, **_choices)
 class Kernels(Table):
     """Some kernels: operators by shapes, the layers of models, what a generator returns, or saved Programs.
 
+    Operators compute in int8, or where ``precision`` is "fp32" in float32.
     ``generator`` beside ``operator`` is called with each kernel's specification in place of ours. Without ``options``,
     ``choice`` says which of the offered ones: the fastest, as predictions take it, the generator's own, or each.
     """
 
     operator: OneOrMore[Text] = ()
+    precision: Literal["int8", "fp32"] = "int8"
     shapes: OneOrMore[dict[str, Any]] = ()
     model: OneOrMore[ModelName] = ()
     generator: Text | None = None
@@ -60,6 +62,10 @@ class Kernels(Table):
             )
         if bool(self.operator) != bool(self.shapes):
             raise ValueError("operator and shapes belong together")
+        if self.precision == "fp32" and not set(self.operator) & set(OPERATORS) <= FLOATS:
+            raise ValueError(f"in fp32 only {', '.join(sorted(FLOATS))} are generated")
+        if self.precision == "fp32" and not self.operator:
+            raise ValueError("precision is for operators; networks and saved Programs have their own")
         if self.arguments != ({},) and self.generator is None:
             raise ValueError("arguments are for a generator")
         given_options = self.options != (Choices(),)

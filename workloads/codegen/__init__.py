@@ -13,8 +13,7 @@ from workloads.isa import InstructionSet, load_isa
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
-    from workloads.codegen.float_spec import FloatOperands
-    from workloads.codegen.specs import Spec
+    from workloads.codegen.float_spec import AnySpec, FloatOperands
     from workloads.operands import Operands
     from workloads.program import Program
     from workloads.tensor import Array
@@ -31,7 +30,7 @@ PROFILE_OF = {
 }  # instruction set -> requantisation profile of its generated kernels
 
 
-def generate(spec: Spec | FloatSpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
+def generate(spec: AnySpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
     """Return the Program that computes ``spec`` on ``isa``; it depends on shapes and options only, and is made once.
 
     What ``options`` leave open is filled in from the first of ``choices`` that agrees with the rest.
@@ -49,7 +48,7 @@ def generate(spec: Spec | FloatSpec, isa: InstructionSet, options: Options = DEF
     return _made(spec, isa, options)
 
 
-def choices(spec: Spec | FloatSpec, isa: InstructionSet) -> tuple[Options, ...]:
+def choices(spec: AnySpec, isa: InstructionSet) -> tuple[Options, ...]:
     """Return the options that the set's generator offers for ``spec``, its own choice first."""
     module = _module(isa.name, spec)
     if not hasattr(module, "choices"):
@@ -58,19 +57,19 @@ def choices(spec: Spec | FloatSpec, isa: InstructionSet) -> tuple[Options, ...]:
     return found
 
 
-def pack(program: Program, spec: Spec | FloatSpec, operands: Operands | FloatOperands) -> dict[str, Array]:
+def pack(program: Program, spec: AnySpec, operands: Operands | FloatOperands) -> dict[str, Array]:
     """Return the constant buffers (weights, parameters) of a generated Program."""
     packed: dict[str, Array] = _module(program.isa.name, spec).pack(program, spec, operands)
     return packed
 
 
 @cache
-def _generate(spec: Spec | FloatSpec, name: str, parameters: tuple[tuple[str, int], ...], options: Options) -> Program:
+def _generate(spec: AnySpec, name: str, parameters: tuple[tuple[str, int], ...], options: Options) -> Program:
     """Generate for a shipped instruction set."""
     return _made(spec, load_isa(name, **dict(parameters)), options)
 
 
-def _made(spec: Spec | FloatSpec, isa: InstructionSet, options: Options) -> Program:
+def _made(spec: AnySpec, isa: InstructionSet, options: Options) -> Program:
     from workloads.codegen.common import settled
 
     if options == DEFAULT:
@@ -84,7 +83,7 @@ def _made(spec: Spec | FloatSpec, isa: InstructionSet, options: Options) -> Prog
     return replace(made, body=settled(made.body), options=chosen)
 
 
-def _module(name: str, spec: Spec | FloatSpec) -> Any:
+def _module(name: str, spec: AnySpec) -> Any:
     """Return the generator module of an instruction set, its name with underscores; all share that of floats."""
     if isinstance(spec, FloatSpec):
         return import_module("workloads.codegen.float_kernels")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workloads.codegen.specs import ConvSpec, MatrixSpec
+    from workloads.codegen.specs import ConvSpec, MatrixSpec, Spec
     from workloads.tensor import Array
 
 
@@ -42,3 +42,7 @@ class FloatOperands:
     bias: Array | None = None
     low: float = -math.inf
     high: float = math.inf
+
+
+if TYPE_CHECKING:
+    AnySpec = Spec | FloatSpec
