@@ -43,6 +43,15 @@ static __m512i _mm512_mask_slli_epi32(__m512i d, uint16_t mask, __m512i a, unsig
     LANES(16) ON(mask) to.i32[i] = from.i32[i];
     return simde__m512i_from_private(to);
 }
+static __m512i _mm512_mask_srai_epi32(__m512i d, uint16_t mask, __m512i a, unsigned shift) {
+    OPEN(to, d);
+    OPEN(from, a);
+    LANES(16) ON(mask) to.i32[i] = from.i32[i] >> shift;
+    return simde__m512i_from_private(to);
+}
+static __m512i _mm512_srai_epi32(__m512i a, unsigned shift) {
+    return _mm512_mask_srai_epi32(a, 0xffff, a, shift);
+}
 static __m128i _mm_maskz_loadu_epi8(uint16_t mask, const void *at) {
     return _mm512_castsi512_si128(_mm512_maskz_loadu_epi8(mask, at));
 }

@@ -15,7 +15,7 @@ from workloads.codegen.specs import (
     PoolSpec,
     SoftmaxSpec,
 )
-from workloads.codegen.specs_images import TransposedSpec
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.isa import load_isa
 from workloads.operands import Operands
 
@@ -42,6 +42,7 @@ SPECS = (
     LookupSpec(333),
     MatMulSpec(7, 19, 43, 2),
     TransposedSpec(1, 5, 4, 21, 10, 8, 19, (3, 3), (2, 2), (0, 1)),
+    ResizeSpec(1, 5, 4, 21, 9, 11, half_pixel_centers=True),
     ConcatSpec(((3, 5, 77), (3, 5, 6)), 2, (True, False)),
 )
 

@@ -14,6 +14,7 @@ from workloads.codegen import (
     davinci_pool,
     davinci_vector,
     lookup_davinci,
+    resize_davinci,
     softmax_davinci,
     transposed_davinci,
 )
@@ -32,7 +33,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
     Spec,
 )
-from workloads.codegen.specs_images import TransposedSpec
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
@@ -62,6 +63,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return davinci_cube.generate(spec, isa, options)
         case MatrixSpec(batch=1):
             return davinci_cube.generate(spec, isa, options)
+        case ResizeSpec():
+            return resize_davinci.generate(spec, isa, options)
         case TransposedSpec():
             return transposed_davinci.generate(spec, isa, options)
         case PoolSpec():
@@ -105,6 +108,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
     match spec:
         case ConvSpec() | MatrixSpec():
             return davinci_pack.pack(program, spec, operands)
+        case ResizeSpec():
+            return resize_davinci.pack(spec)
         case TransposedSpec():
             return transposed_davinci.pack(program, spec, operands)
         case PoolSpec():

@@ -11,6 +11,8 @@ from workloads.codegen import (
     matmul_rvv,
     moves,
     norm_rvv,
+    resize_rvv,
+    resize_scalar,
     rvv_elementwise,
     rvv_pool,
     rvv_product,
@@ -34,7 +36,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
     Spec,
 )
-from workloads.codegen.specs_images import TransposedSpec
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
@@ -80,6 +82,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return rvv_product.generate("conv2d", product(spec), isa, options)
         case MatrixSpec():
             return rvv_product.generate("fully_connected", product(spec), isa, options)
+        case ResizeSpec():
+            return resize_rvv.generate(spec, isa)
         case TransposedSpec():
             return transposed.generate(
                 spec, isa, transposed.parts(spec, together=False),
@@ -113,6 +117,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return rvv_window.pack_depthwise(spec, operands)
         case ConvSpec() | MatrixSpec():
             return rvv_product.pack(product(spec), program, operands)
+        case ResizeSpec():
+            return resize_scalar.pack(spec)
         case TransposedSpec():
             found = transposed.parts(spec, together=False)
             isa = program.isa

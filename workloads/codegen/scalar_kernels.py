@@ -12,6 +12,7 @@ from workloads.codegen import (
     matmul_scalar,
     moves,
     norm_scalar,
+    resize_scalar,
     scalar_conv,
     scalar_elementwise,
     scalar_pack,
@@ -33,7 +34,7 @@ from workloads.codegen.specs import (
     PoolSpec,
     SoftmaxSpec,
 )
-from workloads.codegen.specs_images import TransposedSpec
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
@@ -73,6 +74,8 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
     match spec:
         case ConvSpec() | MatrixSpec():
             return scalar_conv.generate(spec, scalar, options)
+        case ResizeSpec():
+            return resize_scalar.generate(spec, scalar)
         case TransposedSpec():
             return transposed.generate(
                 spec, scalar.isa, transposed.parts(spec, together=False),
@@ -105,6 +108,8 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
     match spec:
         case ConvSpec() | MatrixSpec():
             return scalar_pack.pack(spec, operands, scalar, options)
+        case ResizeSpec():
+            return resize_scalar.pack(spec)
         case TransposedSpec():
             found = transposed.parts(spec, together=False)
             return transposed.pack(found, operands, lambda one, constants: scalar_pack.pack(one, constants, scalar))

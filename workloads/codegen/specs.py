@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workloads.codegen.specs_images import TransposedSpec
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.operators import (
     Activation,
@@ -233,6 +233,7 @@ Spec = (
     | MoveSpec
     | ConcatSpec
     | TransposedSpec
+    | ResizeSpec
     | SoftmaxSpec
     | LookupSpec
     | LayerNormSpec
@@ -323,7 +324,7 @@ def _product(a: tuple[int, ...], b: tuple[int, ...]) -> MatMulSpec:
     return MatMulSpec(a[-2], a[-1], b[-1], batch)
 
 
-def _movement(graph: Graph, layer: Layer) -> MoveSpec | ConcatSpec | None:
+def _movement(graph: Graph, layer: Layer) -> MoveSpec | ConcatSpec | ResizeSpec | None:
     """Return the data movement of a layer; None when its places follow no strides."""
     x, y = graph[layer.inputs[0]], graph[layer.outputs[0]]
     match layer.operator:
@@ -341,6 +342,8 @@ def _movement(graph: Graph, layer: Layer) -> MoveSpec | ConcatSpec | None:
             return MoveSpec("slice", (x.shape,), (axis % len(x.shape), begin, extent))
         case Resize2d(kind="nearest") as resize if len(x.shape) == 4:
             return _neighbors(x.shape, resize)
+        case Resize2d(align_corners=corners, half_pixel_centers=centers) as resize:
+            return ResizeSpec(*_image(x.shape), *resize.size, corners, centers)
     return None
 
 

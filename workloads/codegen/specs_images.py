@@ -32,3 +32,17 @@ class TransposedSpec:
     def outputs(self) -> int:
         """Elements of the output."""
         return self.batch * self.height_out * self.width_out * self.channels_out
+
+
+@dataclass(frozen=True)
+class ResizeSpec:
+    """Bilinear resizing of int8 (N,H,W,C); the flags have TensorFlow's meaning."""
+
+    batch: int
+    height: int
+    width: int
+    channels: int
+    height_out: int
+    width_out: int
+    align_corners: bool = False
+    half_pixel_centers: bool = False

@@ -11,6 +11,7 @@ from workloads.codegen import (
     matmul_x86,
     moves,
     norm_x86,
+    resize_x86,
     softmax_x86,
     transposed,
     x86_depthwise,
@@ -33,7 +34,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
     Spec,
 )
-from workloads.codegen.specs_images import TransposedSpec
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.codegen.specs_rows import LayerNormSpec
 from workloads.options import DEFAULT, Options
 
@@ -69,6 +70,8 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return x86_product.generate("conv2d", product(spec), isa, dialect, options)
         case MatrixSpec():
             return x86_product.generate("fully_connected", product(spec), isa, dialect, options)
+        case ResizeSpec():
+            return resize_x86.generate(spec, isa, dialect)
         case TransposedSpec():
             return transposed.generate(
                 spec, isa, transposed.parts(spec, together=False),
@@ -102,6 +105,8 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return x86_depthwise.pack(spec, operands, dialect)
         case ConvSpec() | MatrixSpec():
             return x86_product.pack(product(spec), operands, dialect, options)
+        case ResizeSpec():
+            return resize_x86.pack(spec, dialect)
         case TransposedSpec():
             found = transposed.parts(spec, together=False)
             return transposed.pack(found, operands, lambda one, constants: pack(one, constants, dialect))

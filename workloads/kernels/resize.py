@@ -19,7 +19,7 @@ def resize2d(x: Array, operator: Resize2d) -> Array:
         rows, columns = (nearest_index(x.shape[axis + 1], operator.size[axis], operator) for axis in range(2))
         return np.ascontiguousarray(x[:, rows][:, :, columns])
     (top, bottom, row_part), (left, right, column_part) = (
-        _positions(x.shape[axis + 1], operator.size[axis], operator) for axis in range(2)
+        positions(x.shape[axis + 1], operator.size[axis], operator) for axis in range(2)
     )
     wide = x.astype(np.int64)
     row_part, column_part = row_part[None, :, None, None], column_part[None, None, :, None]
@@ -43,7 +43,7 @@ def nearest_index(extent: int, wanted: int, operator: Resize2d) -> Array:
     return np.asarray(index.astype(np.int64).clip(0, extent - 1))
 
 
-def _positions(extent: int, wanted: int, operator: Resize2d) -> tuple[Array, Array, Array]:
+def positions(extent: int, wanted: int, operator: Resize2d) -> tuple[Array, Array, Array]:
     """Return (index before, index after, fraction towards the latter in 1/1024) of each output index.
 
     tflite-micro@90b983c2:tensorflow/lite/kernels/internal/reference/resize_bilinear.h, ResizeBilinearInteger.
