@@ -12,11 +12,14 @@ from pydantic import Field
 from device_models.cores import cost, load_core
 from device_models.figures import Figure, Sourced, read_toml, source_faults
 from device_models.search import fastest
+from workloads.codegen.float_spec import FloatSpec
 from workloads.codegen.specs import ConvSpec, MatrixSpec
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from workloads.codegen.specs import Spec
+    from collections.abc import Iterator
+
+    from workloads.codegen.float_spec import AnySpec
     from workloads.options import Options
 
 LAYERS: dict[str, tuple[str, ConvSpec | MatrixSpec]] = {
@@ -59,8 +62,8 @@ class Share:
         return self.best / self.peak
 
 
-def references() -> tuple[tuple[Reference, ...], dict[str, str]]:
-    """Return the peaks and published figures, and their sources.
+def references(precision: str = "int8") -> tuple[tuple[Reference, ...], dict[str, str]]:
+    """Return the peaks and published figures of a precision, "int8" or "fp32", and all sources.
 
     Raises
     ------
@@ -69,18 +72,22 @@ def references() -> tuple[tuple[Reference, ...], dict[str, str]]:
     """
     path = Path(str(files("device_models") / "shares.toml"))
     table = read_toml(path)
-    found = tuple(Reference.model_validate(entry) for entry in table["core"])
-    if faults := source_faults(list(found), table["sources"]):
+    found = {key: tuple(Reference.model_validate(entry) for entry in table[key]) for key in ("int8", "fp32")}
+    if faults := source_faults([*found["int8"], *found["fp32"]], table["sources"]):
         raise InputError(path, faults)
-    return found, table["sources"]
+    return found[precision], table["sources"]
 
 
-def shares() -> tuple[Share, ...]:
-    """Price every layer on every core, with all data near."""
-    return tuple(_share(reference, layer, spec) for reference in references()[0] for layer, (_, spec) in LAYERS.items())
+def shares(precision: str = "int8") -> tuple[Share, ...]:
+    """Price every layer on every core, with all data near; in float32 with a ReLU."""
+    return tuple(
+        _share(reference, layer, FloatSpec(spec, ("low",)) if precision == "fp32" else spec)
+        for reference in references(precision)[0]
+        for layer, (_, spec) in LAYERS.items()
+    )
 
 
-def _share(reference: Reference, layer: str, spec: ConvSpec | MatrixSpec) -> Share:
+def _share(reference: Reference, layer: str, spec: ConvSpec | MatrixSpec | FloatSpec) -> Share:
     """Price one layer on one core."""
     core = load_core(reference.name)
     found = fastest(spec, core, reference.isa)
@@ -98,7 +105,7 @@ def _share(reference: Reference, layer: str, spec: ConvSpec | MatrixSpec) -> Sha
     )
 
 
-def _own_cycles(spec: Spec, reference: Reference) -> float:
+def _own_cycles(spec: AnySpec, reference: Reference) -> float:
     """Return the cycles of the generator's own choice. [cycle]"""
     from workloads.codegen import generate
 
@@ -108,26 +115,39 @@ def _own_cycles(spec: Spec, reference: Reference) -> float:
 
 _HEAD = """# What share of a core's peak the generated kernels reach
 
-`device_models.shares.page()` makes this page and a test keeps it so. Figures are int8 multiply-accumulates per cycle
-of one core with all data in its nearest memory, as its core model prices them; "own" is what the generator chooses by
-itself, "best" what the search over its options finds. Published figures are measured on boards and machines, memory
-and all, unless their source says otherwise: they say what is credible, and nothing is tuned to them.
+`device_models.shares.page()` makes this page and a test keeps it so. Figures are multiply-accumulates per cycle, first
+in int8, of one core with all data in its nearest memory, as its core model prices them; "own" is what the generator
+chooses by itself, "best" what the search over its options finds. Published figures are measured on boards and machines,
+memory and all, unless their source says otherwise: they say what is credible, and nothing is tuned to them.
+"""
+
+
+_FLOATS = """
+# In float32
+
+The same layers, each followed by a ReLU. Winograd's algorithm does the work of more multiply-accumulates than it
+executes, so that its share of the peak may exceed one.
 """
 
 
 def page() -> str:
     """Return the page in Markdown."""
-    found, sources = shares(), references()[1]
-    parts = [_HEAD]
-    for layer, (title, _) in LAYERS.items():
-        parts.append(f"\n## {title[0].upper()}{title[1:]}\n\n")
-        parts.append("| core | set | own | best | with | peak | share | published | source |\n")
-        parts.append("|---|---|--:|--:|---|--:|--:|--:|---|\n")
-        parts += [_line(share) for share in found if share.layer == layer]
-    used = {reference.peak.source for reference in references()[0]} | {share.source for share in found}
+    int8, fp32, sources = shares(), shares("fp32"), references()[1]
+    parts = [_HEAD, *_tables(int8), _FLOATS, *_tables(fp32)]
+    used = {reference.peak.source for precision in ("int8", "fp32") for reference in references(precision)[0]}
+    used |= {share.source for share in (*int8, *fp32)}
     parts.append("\n## Sources\n\n")
     parts += [f"- {name}: {text}\n" for name, text in sources.items() if name in used]
     return "".join(parts)
+
+
+def _tables(found: tuple[Share, ...]) -> Iterator[str]:
+    """Yield a table per layer."""
+    for layer, (title, _) in LAYERS.items():
+        yield f"\n## {title[0].upper()}{title[1:]}\n\n"
+        yield "| core | set | own | best | with | peak | share | published | source |\n"
+        yield "|---|---|--:|--:|---|--:|--:|--:|---|\n"
+        yield from (_line(share) for share in found if share.layer == layer)
 
 
 def _line(share: Share) -> str:

@@ -40,6 +40,25 @@ def test_generated_kernels_stand_beside_the_published_ones(found):
             assert share.best > 0.65 * share.published, share
 
 
+@pytest.fixture(scope="module")
+def floats():
+    return {(share.core, share.layer): share for share in shares("fp32")}
+
+
+def test_in_float32_only_winograd_beats_a_peak_and_by_no_more_than_it_multiplies_less(floats):
+    for share in floats.values():
+        assert 0 < share.own <= min(share.best, share.peak)
+        assert share.best <= share.peak * (4 if share.options.lowering == "winograd-4x4" else 1), share
+
+
+def test_float_products_reach_most_of_every_peak_and_stand_beside_the_published_ones(floats):
+    for (_, layer), share in floats.items():
+        if layer in ("3x3", "1x1"):
+            assert share.share > 0.9, share
+        if share.published is not None:
+            assert share.best > share.published, share
+
+
 @pytest.mark.parametrize(
     ("core", "device"),
     [("cortex-m7", "stm32h7a3"), ("u74", "jh7110"), ("zen5", "epyc-9v45"), ("cascade-lake", "xeon-8275cl")],
