@@ -200,7 +200,7 @@ def _total(
         coverage=1.0,
         calibrated=runtime.calibrated,
         layers=layers,
-        notes=_notes(runtime, setting, reach),
+        notes=(*_notes(runtime, setting, reach), *_energy_notes(setting, min(low_j, energy_j), max(high_j, energy_j))),
     )
 
 
@@ -214,6 +214,14 @@ def _notes(runtime: Runtime, setting: Setting, reach: float) -> tuple[str, ...]:
     if not runtime.knows(setting.device.core.name):
         notes.append(f"no row is from a {setting.device.core.name}: the band is wider for it")
     return tuple(notes)
+
+
+def _energy_notes(setting: Setting, low_j: float, high_j: float) -> tuple[str, ...]:
+    """Return what must be said of energies that no measurement is known for."""
+    if setting.device.core.model != "davinci":
+        return ()
+    bound = f"the chip's powers bound it to {low_j:.2g} .. {high_j:.2g} J"
+    return (f"energy is unvalidated: none per inference is public for such a chip; {bound}",)
 
 
 def uncovered_problems(found: Demand, runtime: Runtime) -> list[str]:
