@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from device_models.costing import layer_kernel
+from device_models.cpu.amounts import cpu_amounts
 from device_models.layer_classes import layer_class
 from device_models.memory import LayerTraffic, Traffic, added, memory_time, traffic_once
 from device_models.npu.amounts import npu_amounts
@@ -33,6 +34,18 @@ QUANTITIES = {
     "activations": "time of the memories that deliver and take the activations",
     "calls": "the device's overhead of one layer",
     "forks": "the device's fork and join of threads, where there are several",
+    "products": "cycles of the multiply-adds of a product of matrices at the device's peak, on the busiest core",
+    "widened": "the same, at the peak of 16-bit numbers, for kernels that widen 8-bit ones",
+    "winograd": "the same, of convolutions that Winograd's transforms serve",
+    "taps": "a cycle for each vector of multiply-adds of single channels, on the busiest core",
+    "arranged": "a cycle for each vector of elements that a product needs in another order",
+    "vectors": "a cycle for each vector of elements that are computed or summed, on the busiest core",
+    "functions": "the device's cycles of an exponential for each element, on the busiest core",
+    "streams": "time of the busiest core's way to the weights, as kernels keep them",
+    "passes": "time of the busiest core's way to the activations",
+    "copies": "time of the busiest core's way to what was arranged, written and read",
+    "shared": "time for which memories that all cores share are taken by all that moves, where there are several",
+    "regions": "the device's fork and join of threads for each time that a layer is split, where there are several",
     "host": "a millisecond for each input of the network, which a host copies before it waits for the answer",
     "cube": "cycles of the matrix unit, its loads and drains included, as far as other units leave them exposed",
     "diagonal": "cycles of the matrix unit for depthwise convolutions, likewise",
@@ -42,8 +55,11 @@ QUANTITIES = {
 }
 OUTSIDE = 3.0  # a memory that is slower than the next nearer one by this is off the chip
 KINDS: tuple[Kind, ...] = ("weights", "activations")
-COMPUTE = frozenset({"program", "peak", "macs", "outputs", "elements", "cube", "diagonal", "vector"})
-MEMORY = frozenset({"weights", "reloads", "activations", "inner", "outer"})
+COMPUTE = frozenset(
+    "program peak macs outputs elements products widened winograd taps arranged vectors functions cube diagonal "
+    "vector".split()
+)
+MEMORY = frozenset({"weights", "reloads", "activations", "streams", "passes", "copies", "shared", "inner", "outer"})
 
 
 @dataclass(frozen=True)
@@ -66,11 +82,21 @@ class LayerAmounts:
     scratch_bytes: int
 
 
-def layer_amounts(graph: Graph, layer: Layer, setting: Setting, working: Working, precision: str) -> LayerAmounts:
-    """Return what one layer asks of a device at a clock, with a number of threads."""
+def layer_amounts(
+    graph: Graph, layer: Layer, setting: Setting, working: Working, precision: str, by_winograd: bool = False
+) -> LayerAmounts:
+    """Return what one layer asks of a device at a clock, with a number of threads.
+
+    Parameters
+    ----------
+    by_winograd
+        Whether CPUs multiply convolutions of 3x3 pixels by Winograd's transforms.
+    """
     device, clock_hz = setting.device, setting.frequency_hz
     if device.core.model == "davinci":
         return npu_amounts(graph, layer, setting)
+    if device.compute.vector is not None:
+        return cpu_amounts(graph, layer, setting, working, precision, by_winograd=by_winograd)
     macs = layer_macs(graph, layer)
     working = _placed(graph, layer, device, working)
     kernel = layer_kernel(graph, layer, device, working) if precision == "int8" else None

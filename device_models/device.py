@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -38,11 +38,19 @@ Kind = Literal["weights", "activations"]
 
 
 class Clock(Sourced):
-    """The clock of the cores: nominal, and the range of operating points."""
+    """The clock of the cores: nominal, and the range of operating points.
+
+    Parameters
+    ----------
+    boost, boost_all
+        Where a governor goes when the nominal clock is asked for: with one core busy, and with all.
+    """
 
     frequency: Figure[Hertz]
     minimum: Figure[Hertz]
     maximum: Figure[Hertz]
+    boost: Figure[Hertz] | None = None
+    boost_all: Figure[Hertz] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Clock:
@@ -58,10 +66,17 @@ class Compute(Sourced):
     ----------
     together
         Kernels are dealt over all cores unless fewer are asked for, as on accelerators; else one core runs them.
+    fp32_peak, vector
+        Single precision, and the width of a register; runtimes of CPUs need both. [MAC/cycle], [B]
+    threads_per_core
+        Hardware threads of a core, one if absent.
     """
 
     cores: Figure[int]
     int8_peak: Figure[MacsPerCycle]
+    fp32_peak: Figure[MacsPerCycle] | None = None
+    vector: Figure[Bytes] | None = None
+    threads_per_core: Figure[int] | None = None
     together: bool = False
 
     @field_validator("cores", mode="after")
@@ -192,11 +207,18 @@ class Measured(Sourced):
 
 
 class DeviceFile(Sourced):
-    """The tables of a device file; ``operators`` are cycles per element where no kernel is generated."""
+    """The tables of a device file; ``operators`` are cycles per element where no kernel is generated.
+
+    Parameters
+    ----------
+    instruction_set
+        The one of the core's that code is built for, where that is not the best.
+    """
 
     schema_version: int = Field(alias="schema")
     title: str
     core: str
+    instruction_set: str | None = None
     aliases: tuple[str, ...] = ()
     clock: Clock
     compute: Compute
@@ -257,6 +279,12 @@ class Device:
     def cores(self) -> int:
         """Number of cores."""
         return self.compute.cores.value
+
+    @property
+    def threads(self) -> int:
+        """Number of hardware threads."""
+        each = self.compute.threads_per_core
+        return self.cores * (1 if each is None else each.value)
 
     @property
     def frequency_hz(self) -> float:
@@ -334,6 +362,11 @@ def read_device(path: Path) -> Device:
         core = load_core(str(path.parent / checked.core) if checked.core.endswith(".toml") else checked.core)
     except InputError as error:
         faults += [f"core: {problem}" for problem in error.problems]
+    chosen = checked.instruction_set
+    if core is not None and chosen is not None:
+        if chosen not in core.instruction_sets:
+            faults.append(f"instruction_set: {chosen!r} is unknown; {did_you_mean(chosen, core.instruction_sets)}")
+        core = replace(core, instruction_sets=(chosen,))
     if core is None or faults:
         raise InputError(path, faults)
     return Device(

@@ -62,7 +62,7 @@ def busy_power(device: Device, threads: int, frequency_hz: float, end: str = "va
     if power.active is None:
         return idle
     one, every = _value(power.active, end), _value(power.active_all, end)
-    share = (threads - 1) / (device.cores - 1) if device.cores > 1 else 0.0
+    share = min(1.0, (threads - 1) / (device.cores - 1)) if device.cores > 1 else 0.0
     return idle + max(0.0, one + (every - one) * share - waiting) * scale
 
 

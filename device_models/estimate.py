@@ -122,8 +122,10 @@ def option_problems(
     problems += _runtime_problems(runtime, precision)
     if batch < 1:
         problems.append(f"batch: {batch} inputs; expected at least 1")
-    if not 1 <= threads <= device.cores:
-        problems.append(f"threads: {threads}; expected 1 to {device.cores}, the cores of {device.name}")
+    most = device.cores if runtime == GENERATED else device.threads
+    if not 1 <= threads <= most:
+        what = "cores" if most == device.cores else "hardware threads"
+        problems.append(f"threads: {threads}; expected 1 to {most}, the {what} of {device.name}")
     if not low.value <= frequency_hz <= high.value:
         problems.append(f"frequency: {frequency_hz / 1e6:g} MHz; expected {low.text} to {high.text}")
     return problems
@@ -177,7 +179,7 @@ def layer_estimate(name: str, op: str, macs: int, kernel: Kernel, setting: Setti
     """Return one layer's row."""
     device = setting.device
     compute_s = kernel.cycles / setting.frequency_hz / setting.threads
-    memory_s, slowest = memory_time(kernel.moved, device, setting.frequency_hz, setting.threads)
+    memory_s, slowest = memory_time(kernel.moved, device, setting.frequency_hz, setting.threads, compute_s)
     overhead_s = _overhead(setting) if kernel.cycles else 0.0
     latency_s = together(compute_s, memory_s, device) + overhead_s
     bound = max(((compute_s, kernel.bound), (memory_s, slowest), (overhead_s, "overhead")), key=lambda item: item[0])[1]

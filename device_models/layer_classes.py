@@ -66,7 +66,8 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
 _NAMED = {
     "swish": "function", "sigmoid": "function", "silu": "function", "mish": "function", "hardsigmoid": "function",
     "logistic": "function", "resize_bilinear": "strided", "resize_nearest_neighbor": "strided", "tile": "strided",
-    "minimum": "strided", "maximum": "strided",
+    "minimum": "strided", "maximum": "strided", "leaky_relu": "simple", "hard_sigmoid": "simple", "slice": "move",
+    "embedding": "move", "local_response_norm": "function",
 }  # fmt: skip
 
 

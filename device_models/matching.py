@@ -58,8 +58,8 @@ def match(
 ) -> Matched | Unmatched:
     """Return what a row was measured on; ``device`` and ``runtime`` stand for what its names say."""
     try:
-        chosen = device or find_device(row.device)
-        library = runtime or find_runtime(row.runtime, row.precision, chosen)
+        chosen = device or device_of(row)
+        library = runtime or find_runtime(row.runtime, row.precision, chosen, row.year)
         place = models.find(row.model)
     except InputError as error:
         return Unmatched(row, "; ".join(error.problems))
@@ -88,6 +88,18 @@ def _reason(found: Matched) -> str | None:
     return "; ".join(problems) if problems else None
 
 
+def device_of(row: Measured) -> Device:
+    """Return the device of the catalogue that a row names, the one for its code if there is such a one.
+
+    Raises
+    ------
+    InputError
+        None is called so.
+    """
+    built = f"{row.device} {row.isa}"
+    return find_device(built if plain(built) in _chips() else row.device)
+
+
 @cache
 def find_device(name: str) -> Device:
     """Return the device of the catalogue that a row names, whatever its case and punctuation.
@@ -109,8 +121,11 @@ def _chips() -> dict[str, str]:
     return {plain(alias): chip for chip in device_names() for alias in (chip, *load_device(chip).aliases)}
 
 
-def find_runtime(name: str, precision: str, device: Device) -> Runtime:
+def find_runtime(name: str, precision: str, device: Device, year: int | None = None) -> Runtime:
     """Return the runtime that a row names: of those that are called so, the one for the device's core and precision.
+
+    Of several generations a year takes the first that reaches it, and no year the newest. Where no row of a runtime is
+    from the core, cores that start from the same prior stand for it.
 
     Raises
     ------
@@ -123,11 +138,24 @@ def find_runtime(name: str, precision: str, device: Device) -> Runtime:
     ]
     if not called:
         raise InputError("runtime", [f"runtime {name!r} is unknown; {_hint(name, [each.name for each in every])}"])
-    fitting = [each for each in called if precision in each.precisions and each.knows(device.core.name)]
+    able = [each for each in called if precision in each.precisions]
+    fitting = [each for each in able if each.knows(device.core.name)] or [
+        each for each in able if _is_alike(each, device.core.name)
+    ]
     if not fitting:
         names = ", ".join(each.name for each in called)
         raise InputError("runtime", [f"runtime {names} has no {precision} for core {device.core.name}"])
-    return fitting[0]
+    if len(dated := [each for each in fitting if each.years is not None]) < len(fitting):
+        return fitting[0]
+    dated.sort(key=lambda each: each.years or (0, 0))
+    return next((each for each in dated if each.years and year is not None and year <= each.years[1]), dated[-1])
+
+
+def _is_alike(runtime: Runtime, core: str) -> bool:
+    """Whether a runtime's fit started from a prior that is a core's too."""
+    if runtime.prior is None:
+        return False
+    return any(fnmatchcase(core, pattern) for pattern in load_runtime(runtime.prior).prior_for)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

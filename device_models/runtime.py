@@ -23,8 +23,34 @@ if TYPE_CHECKING:
 GENERATED = "generated"
 Z80 = 1.2815515655446004  # of a normal distribution, 80 % lie within this many standard deviations
 Quantity = Literal[
-    "program", "peak", "macs", "outputs", "elements", "weights", "reloads", "activations", "calls", "forks", "cube",
-    "diagonal", "vector", "inner", "outer", "host",
+    "program",
+    "peak",
+    "macs",
+    "outputs",
+    "elements",
+    "weights",
+    "reloads",
+    "activations",
+    "calls",
+    "forks",
+    "products",
+    "widened",
+    "winograd",
+    "taps",
+    "arranged",
+    "vectors",
+    "functions",
+    "streams",
+    "passes",
+    "copies",
+    "shared",
+    "regions",
+    "cube",
+    "diagonal",
+    "vector",
+    "inner",
+    "outer",
+    "host",
 ]
 
 
@@ -123,6 +149,8 @@ class RuntimeFile(Sourced):
         By pattern of the core: what compiled kernels take there, relative to Programs whose schedule is ideal.
     prior
         The runtime that the fit was drawn towards.
+    years
+        First and last year of its rows, where a name means another generation of kernels every few years.
     prior_for
         Patterns of cores for which this file is the start of a fit, and the answer without one.
     drops_dead_channels
@@ -135,6 +163,7 @@ class RuntimeFile(Sourced):
     cores: tuple[str, ...] = Field(min_length=1)
     precisions: tuple[str, ...] = Field(min_length=1)
     prior: str | None = None
+    years: tuple[int, int] | None = None
     prior_for: tuple[str, ...] = ()
     drops_dead_channels: bool = False
     core_factors: dict[str, Figure[float]] = Field(default_factory=dict)
@@ -164,6 +193,7 @@ class Runtime:
     cores: tuple[str, ...]
     precisions: tuple[str, ...]
     prior: str | None
+    years: tuple[int, int] | None
     prior_for: tuple[str, ...]
     drops_dead_channels: bool
     core_factors: Mapping[str, Figure[float]]
@@ -176,6 +206,11 @@ class Runtime:
     def calibrated(self) -> bool:
         """Whether measurements stand behind the multipliers."""
         return bool(self.rows)
+
+    @property
+    def by_winograd(self) -> bool:
+        """Whether it multiplies convolutions of 3x3 pixels by Winograd's transforms."""
+        return any(term.quantity == "winograd" for term in self.terms.values())
 
     def core_factor(self, core: str) -> float:
         """Return what compiled kernels take on a core, relative to Programs; 1 where nothing is said."""
@@ -249,6 +284,6 @@ def runtime_of(table: Mapping[str, Any], path: Path) -> Runtime:
         raise InputError(path, faults)
     return Runtime(
         path.stem, checked.title, checked.aliases, checked.cores, checked.precisions, checked.prior,
-        checked.prior_for, checked.drops_dead_channels, checked.core_factors, checked.terms, checked.band,
-        checked.rows, checked.sources,
+        checked.years, checked.prior_for, checked.drops_dead_channels, checked.core_factors, checked.terms,
+        checked.band, checked.rows, checked.sources,
     )  # fmt: skip
