@@ -143,7 +143,7 @@ def _best(spec: AnySpec, device: Device, working: Working | None, name: str | No
     tried, own = ranked(spec, core, name), choices(spec, isa)[0]
     if tried[0][0] == own:
         return DEFAULT
-    settings = [
+    ends = [
         (frequency.value, threads)
         for frequency in (device.clock.minimum, device.clock.maximum)
         for threads in (1, device.cores)
@@ -152,9 +152,10 @@ def _best(spec: AnySpec, device: Device, working: Working | None, name: str | No
     def times(options: Options, cycles: float) -> list[float]:
         program = generate(spec, isa, options)
         moved = traffic(program, device, _alone(program) if working is None else working).levels
+        settings = [(frequency, threads, cycles / frequency / threads) for frequency, threads in ends]
         return [
-            together(cycles / frequency / threads, memory_time(moved, device, frequency, threads)[0], device)
-            for frequency, threads in settings
+            together(busy_s, memory_time(moved, device, frequency, threads, busy_s)[0], device)
+            for frequency, threads, busy_s in settings
         ]
 
     bounds = times(own, dict(tried)[own])

@@ -116,7 +116,7 @@ def _generated(
         "work": (_work(graph, layer),),
         "cycles": (_cycles(graph, layer, kernel, device),),
         "compute": (parts.compute(row, setting),),
-        "memory": parts.memory(kernel.moved, row.memory_s, setting),
+        "memory": parts.memory(kernel.moved, row, setting),
         "overhead": (parts.overhead(row, setting),),
         "latency": (parts.latency(row, device),),
         "band": (

@@ -66,18 +66,18 @@ def compute(row: LayerEstimate, setting: Setting) -> Term:
     return Term("compute_s", row.compute_s, "s", "cycles / clock / threads", inputs)
 
 
-def memory(moved: tuple[Traffic, ...], memory_s: float, setting: Setting) -> tuple[Term, ...]:
+def memory(moved: tuple[Traffic, ...], row: LayerEstimate, setting: Setting) -> tuple[Term, ...]:
     """Return the time of each level's traffic, and that of the slowest."""
-    levels = [_level(each, setting) for each in moved]
+    levels = [_level(each, row, setting) for each in moved]
     found = [term for term in levels if term is not None]
     names = [term.name for term in found]
     formula = f"max({', '.join(names)})" if len(names) > 1 else "".join(names) or "0"
     inputs = tuple(given(term.name, term.value, "s") for term in found)
     note = "" if found else "all data is near the core"
-    return (*found, Term("memory_s", memory_s, "s", formula, inputs, note))
+    return (*found, Term("memory_s", row.memory_s, "s", formula, inputs, note))
 
 
-def _level(moved: Traffic, setting: Setting) -> Term | None:
+def _level(moved: Traffic, row: LayerEstimate, setting: Setting) -> Term | None:
     """Return the time of one level; None where it costs nothing."""
     device, clock_hz = setting.device, setting.frequency_hz
     level, rate = device.memory[moved.level], device.read_bytes_per_s(moved.level, clock_hz)
@@ -95,13 +95,17 @@ def _level(moved: Traffic, setting: Setting) -> Term | None:
     formula = f"(read / read_rate + written / {write}) / threads"
     if level.total_bandwidth is not None:
         inputs.append(figure("total_rate", level.total_bandwidth, "B/s", device.name))
-        formula = f"max({formula}, (read + written) / total_rate)"
+        shared = "(read + written) / total_rate"
+        if device.core.model == "inorder":
+            inputs.append(given("compute_s", row.compute_s, "s"))
+            shared += " - compute_s"
+        formula = f"max({formula}, {shared})"
     if level.latency is not None:
         inputs.append(figure("first_access", level.latency, "s", device.name))
         formula = f"first_access + {formula}"
     share = access_rate(device, clock_hz)
     note = f"wait states leave {share:.3g} of the rate at the nominal clock" if level.waits and share != 1 else ""
-    seconds = memory_time((moved,), device, clock_hz, setting.threads)[0]
+    seconds = memory_time((moved,), device, clock_hz, setting.threads, row.compute_s)[0]
     return Term(f"{identifier(moved.level)}_s", seconds, "s", formula, tuple(inputs), note)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
+from math import exp
 from typing import TYPE_CHECKING
 
 from device_models.footprint import Nest, nest_of
@@ -59,8 +60,8 @@ class LayerTraffic:
 def traffic(program: Program, device: Device, working: Working) -> LayerTraffic:
     """Return what crosses each level while a Program runs once, in repeated inferences of its network.
 
-    A cache keeps what a loop touches if all of it fits: then the loop's bytes are fetched once. Whatever the whole
-    network leaves in a cache is still there at the next inference; what one layer leaves, for the next layer.
+    A cache keeps what a loop touches if all of it fits: then the loop's bytes are fetched once. What it does not lose
+    (``lost``) of the whole network is still there at the next inference; of one layer, for the next layer.
     """
     line = int(next((level.line.value for level in device.memory.values() if level.line is not None), 1))
     nest = nest_of(program, program.isa.spaces[0], line)
@@ -71,12 +72,12 @@ def traffic(program: Program, device: Device, working: Working) -> LayerTraffic:
     moved: dict[Kind, defaultdict[str, list[int]]] = {kind: defaultdict(lambda: [0, 0]) for kind in wanted}
     for kind, nbytes in wanted.items():
         for cache, level in hops(device, kind, nbytes):
-            if cache is not None and _stays(cache.size.value, kind, nest.whole, working):
-                break
-            crossing = fetched(nest, 0.0 if cache is None else cache.size.value)
+            capacity = 0.0 if cache is None else cache.size.value
+            crossing, kept = fetched(nest, capacity), 1.0 - _gone(capacity, kind, nest.whole, working)
             for name in (name for name in crossing if kinds[name] == kind):
-                moved[kind][level][0] += crossing[name] * (name in nest.loads)
-                moved[kind][level][1] += crossing[name] * (name in nest.stores)
+                if crossed := crossing[name] - round(kept * nest.whole[name]):
+                    moved[kind][level][0] += crossed * (name in nest.loads)
+                    moved[kind][level][1] += crossed * (name in nest.stores)
     weights = tuple(Traffic(name, *moved["weights"][name]) for name in device.memory if name in moved["weights"])
     rest = tuple(Traffic(name, *found) for name, found in moved["activations"].items())
     return LayerTraffic(added((*weights, *rest), device), sum(nest.whole.values()), weights)
@@ -93,10 +94,11 @@ def traffic_once(
     }
     found: dict[Kind, tuple[Traffic, ...]] = {}
     for kind, (total, read, written) in moves.items():
-        way = hops(device, kind, total)
-        missed = [c is None or not _stays(c.size.value, kind, layer, working) for c, _ in way]
-        reached = missed.index(False) if False in missed else len(way)
-        found[kind] = tuple(Traffic(level, read, written) for _, level in way[:reached])
+        parts = [
+            (level, 1.0 if cache is None else _gone(cache.size.value, kind, layer, working))
+            for cache, level in hops(device, kind, total)
+        ]
+        found[kind] = tuple(Traffic(level, round(part * read), round(part * written)) for level, part in parts if part)
     return LayerTraffic(added(found["weights"] + found["activations"], device), sum(layer.values()), found["weights"])
 
 
@@ -110,10 +112,32 @@ def added(parts: Sequence[Traffic], device: Device) -> tuple[Traffic, ...]:
     )
 
 
-def _stays(capacity: float, kind: Kind, layer: Mapping[str, int], working: Working) -> bool:
-    """Whether a cache still holds a layer's data from the last inference, or its input from the layer before."""
-    network = working.weights_bytes + working.activations_bytes
-    return network <= capacity or (kind == "activations" and sum(layer.values()) <= capacity)
+def _gone(capacity: float, kind: Kind, layer: Mapping[str, int], working: Working) -> float:
+    """Return the share of a layer's data, or of its input, that a cache has lost since the last inference or layer."""
+    network = lost(working.weights_bytes + working.activations_bytes, capacity)
+    return network if kind == "weights" else min(network, lost(sum(layer.values()), capacity))
+
+
+def lost(touched_bytes: float, capacity: float) -> float:
+    """Return the share of what is touched over and over that a cache has lost when it is touched again.
+
+    Where any line may have to make room for a missing one, a line outlives the misses of one round, ``share *
+    touched_bytes``, with the probability exp(-share * touched_bytes / capacity), and the share is 1 less that. Under
+    strict order of use nothing would be left beyond the capacity; latencies of real caches lie between the two.
+    """
+    if touched_bytes <= capacity:
+        return 0.0
+    if not capacity:
+        return 1.0
+    rounds = touched_bytes / capacity
+    share = 1.0
+    for _ in range(60):  # Newton's steps fall from 1 towards the root
+        left = exp(-share * rounds)
+        step = (share - 1.0 + left) / (1.0 - rounds * left)
+        share -= step
+        if step < 1e-12:
+            break
+    return share
 
 
 def home(device: Device, kind: Kind, nbytes: float) -> str:
@@ -147,16 +171,24 @@ def fetched(nest: Nest, capacity: float) -> dict[str, int]:
     return {name: max(nbytes, nest.whole[name]) for name, nbytes in total.items()}
 
 
-def memory_time(levels: Sequence[Traffic], device: Device, frequency_hz: float, threads: int = 1) -> tuple[float, str]:
+def memory_time(
+    levels: Sequence[Traffic], device: Device, frequency_hz: float, threads: int = 1, working_s: float = 0.0
+) -> tuple[float, str]:
     """Return the time of the slowest level, and its name; levels deliver at the same time. [s]
 
     Threads share a level that has a total bandwidth, and split the traffic of the others.
+
+    Parameters
+    ----------
+    working_s
+        How long the core executes besides: an in-order core waits afterwards, but what all cores share goes on. [s]
     """
-    times = [(_level_time(moved, device, frequency_hz, threads), moved.level) for moved in levels]
+    beside_s = working_s if device.core.model == "inorder" else 0.0
+    times = [(_level_time(moved, device, frequency_hz, threads, beside_s), moved.level) for moved in levels]
     return max(times, default=(0.0, "none"))
 
 
-def _level_time(moved: Traffic, device: Device, frequency_hz: float, threads: int) -> float:
+def _level_time(moved: Traffic, device: Device, frequency_hz: float, threads: int, beside_s: float) -> float:
     """Return the time of one level's traffic split over threads. [s]"""
     level, read = device.memory[moved.level], device.read_bytes_per_s(moved.level, frequency_hz)
     if read is None or not (moved.read_bytes or moved.written_bytes):
@@ -166,5 +198,5 @@ def _level_time(moved: Traffic, device: Device, frequency_hz: float, threads: in
     alone = moved.read_bytes / read + moved.written_bytes / write
     shared = 0.0
     if level.total_bandwidth is not None:
-        shared = (moved.read_bytes + moved.written_bytes) / level.total_bandwidth.value
+        shared = (moved.read_bytes + moved.written_bytes) / level.total_bandwidth.value - beside_s
     return latency + max(alone / threads, shared)

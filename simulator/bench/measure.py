@@ -108,7 +108,7 @@ def _causes(kernel: Kernel, setting: Setting) -> dict[str, float]:
     """Return where the cycles of a call go: in the core by cause, waiting for memory, and for the launch."""
     row = layer_estimate("", "", 0, kernel, setting)
     core = row.compute_s * setting.frequency_hz
-    _, slowest = memory_time(kernel.moved, setting.device, setting.frequency_hz, setting.threads)
+    _, slowest = memory_time(kernel.moved, setting.device, setting.frequency_hz, setting.threads, row.compute_s)
     waiting = (row.latency_s - row.overhead_s - row.compute_s) * setting.frequency_hz
     known = {} if kernel.detail is None else dict(kernel.detail.by_cause)
     causes = {name: value / setting.threads for name, value in known.items()} or {UNDIVIDED: core}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from itertools import product
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from device_models.device import load_device
 from device_models.footprint import nest_of
-from device_models.memory import Traffic, Working, fetched, home, hops, memory_time, traffic
+from device_models.memory import Traffic, Working, fetched, home, hops, lost, memory_time, traffic
 from workloads.isa import load_isa
 from workloads.program import Address, Buffer, Instruction, Loop, Program, accesses, walk
 
@@ -139,6 +141,59 @@ def test_a_network_that_fits_a_cache_stays_there():
     large = traffic(program, server, Working(100_000_000, 10_000))
     assert [level.level for level in small.levels] == ["l2"]
     assert [level.level for level in large.levels] == ["l2", "l3", "dram"]
+
+
+# How many times its size a pointer was followed through in random order, the latency there, within the cache and far
+# beyond it [ns]; ThomasKaiser/sbc-bench@53f7951.
+FOLLOWED = {
+    "SpacemiT K1, 32 KiB": (2, 18.21, 1.259, 24.49), "JH7110, 2 MiB": (2, 132.8, 20.81, 156.6),
+    "TH1520, 1 MiB": (2, 126.9, 34.48, 128.0), "EIC7700X, 256 KiB": (2, 30.83, 9.308, 33.93),
+    "EIC7700X, 4 MiB": (2, 177.8, 33.93, 212.0), "Atom E3950, 1 MiB": (2, 154.6, 12.03, 168.9),
+    "Ryzen R1505G, 4 MiB": (2, 113.5, 11.63, 114.4), "N100, 6 MiB": (4 / 3, 68.12, 13.85, 128.1),
+    "N95, 6 MiB": (4 / 3, 60.67, 12.27, 116.6), "N100, twice that": (8 / 3, 121.0, 13.85, 128.1),
+    "N95, twice that": (8 / 3, 110.1, 12.27, 116.6),
+}  # fmt: skip
+
+
+def test_what_a_cache_has_lost_is_what_pointers_through_it_show():
+    errors = [
+        [share - (there - near) / (far - near) for share in (lost(size, 1), 1.0)]
+        for size, there, near, far in FOLLOWED.values()
+    ]
+    ours, nothing_kept = (statistics.mean(map(abs, each)) for each in zip(*errors, strict=True))
+    assert max(abs(error) for error, _ in errors) <= 0.21
+    assert ours < 0.08 < 0.18 < nothing_kept
+
+
+@given(st.floats(1.0001, 1e6))
+@settings(max_examples=60, deadline=None)
+def test_the_share_that_is_lost_is_that_of_random_replacement(size):
+    share = lost(size, 1.0)
+    assert 0 < share <= 1
+    assert 1 - share == pytest.approx(math.exp(-share * size), abs=1e-9)
+    assert share <= lost(1.01 * size, 1.0) <= 1
+
+
+def test_a_cache_loses_nothing_that_fits_and_all_that_it_cannot_hold():
+    assert (lost(100, 100), lost(1, 0), lost(0, 0)) == (0, 1, 0)
+    assert lost(101, 100) < 0.03
+
+
+def test_a_network_a_little_larger_than_a_cache_is_fetched_in_part():
+    server = load_device("epyc-9v45")
+    nbytes = round(1.1 * server.memory["l3"].size.value)
+    program = reading(Address("b", 0, (("i", 4),)), [("i", nbytes // 4)], nbytes)
+    moved = {level.level: level.read_bytes for level in traffic(program, server, Working(nbytes, 0)).levels}
+    assert moved["l3"] == pytest.approx(nbytes, rel=1e-6)
+    assert moved["dram"] == pytest.approx(lost(1.1, 1) * nbytes, rel=1e-3)
+    assert 0.1 < lost(1.1, 1) < 0.2
+
+
+def test_what_all_cores_share_goes_on_while_an_in_order_core_works():
+    board, moved = load_device("jh7110"), (Traffic("dram", 10**8, 0),)
+    (alone, _), (beside, _) = (memory_time(moved, board, board.frequency_hz, 4, busy_s) for busy_s in (0.0, 0.01))
+    assert alone - beside == pytest.approx(0.01)  # bound by the sum of the cores' traffic
+    assert memory_time(moved, board, board.frequency_hz, 1, 0.01) == memory_time(moved, board, board.frequency_hz)
 
 
 def test_threads_share_the_outer_memory_until_it_saturates():
