@@ -13,6 +13,7 @@ from device_models.energy import idle_power
 from device_models.estimate import estimate
 from workloads.builder import GraphBuilder
 from workloads.codegen import PROFILE_OF, choices, generate
+from workloads.codegen.float_spec import FloatSpec
 from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, MoveSpec, PoolSpec, SoftmaxSpec
 from workloads.executor import execute
 from workloads.isa import load_isa
@@ -83,7 +84,8 @@ SPECS = {
     "move": moves(),
     "softmax": st.builds(SoftmaxSpec, st.integers(1, 3), st.integers(2, 90)),
 }  # fmt: skip
-ANY_SPEC = st.one_of(*SPECS.values())
+FLOATS = st.builds(FloatSpec, st.one_of(SPECS["convolution"], SPECS["matrix"]), st.sampled_from([(), ("low", "high")]))
+ANY_SPEC = st.one_of(*SPECS.values(), FLOATS)
 
 
 def generated(data, isa, spec) -> Program:
