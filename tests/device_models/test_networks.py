@@ -31,6 +31,10 @@ WITHOUT_SHAPES = {
         ("efficientnet-int8-lite3", "efficientnet_lite3"),
         ("Resnet50_Pytorch_Infer_poc", "resnet50"),
         ("Resnet18_for_PyTorch", "resnet18"),
+        ("ResNeXt-50", "resnext50_32x4d"),
+        ("Shufflenetv2_for_Pytorch", "shufflenet_v2"),
+        ("SqueezeNet1_1_for_Pytorch", "squeezenet1_1"),
+        ("Yolov4_for_Pytorch 416", "yolov4_608"),  # as it was compiled, whatever is printed
         ("Yolov4_for_Pytorch 608", "yolov4_608"),
         ("ViT_base ViT_base_patch8_224", "vit_b_8_224"),
         ("mobilenet_v3", "ncnn_mobilenet_v3"),
