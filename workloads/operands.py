@@ -29,6 +29,7 @@ from workloads.operators import (
 
 if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
+    from workloads.kernels.recurrent import LstmConstants, SvdfConstants
     from workloads.operators import Operator
     from workloads.tensor import Array, Quantization, Tensor
 
@@ -111,8 +112,8 @@ class Operands:
         Constants that a target states as integers; None where they follow from the scales.
     table
         int8, the outputs of the inputs -128 to 127 of a function of one value; None for other operators.
-    normalization
-        Of a layer normalisation; None for other operators.
+    normalization, recurrent
+        Of a layer normalisation, of a layer with a state; None for other operators.
     prepared
         What kernels derive from these constants and keep for the next call; the arrays above must not change.
     """
@@ -133,6 +134,7 @@ class Operands:
     stated: Stated | None = None
     table: Array | None = None
     normalization: Normalization | None = None
+    recurrent: SvdfConstants | LstmConstants | None = None
     prepared: dict[str, object] = field(default_factory=dict, init=False, repr=False)
 
 

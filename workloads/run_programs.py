@@ -11,10 +11,12 @@ from workloads import execute as kernels
 from workloads.codegen import PROFILE_OF, generate, pack
 from workloads.codegen.moves import buffer_name
 from workloads.codegen.specs import ElementwiseSpec, LookupSpec, specify
+from workloads.codegen.specs_rows import LstmSpec, SvdfSpec
 from workloads.errors import did_you_mean
 from workloads.executor import Executable
 from workloads.kernels.lut import table_of_bytes
 from workloads.operands import Normalization, activation_count, operands
+from workloads.operands_recurrent import lstm_constants, svdf_constants
 from workloads.operators import (
     Activation,
     Add,
@@ -24,6 +26,7 @@ from workloads.operators import (
     FullyConnected,
     Function,
     LayerNorm,
+    Lstm,
     MatMul,
     Mean,
     Mul,
@@ -35,23 +38,26 @@ from workloads.operators import (
     Slice,
     Softmax,
     Sub,
+    Svdf,
     Transpose,
     TransposedConv2d,
 )
+from workloads.run_state import advance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from workloads.graph import Graph, Layer
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
     from workloads.program import Program
+    from workloads.run_state import Advance
     from workloads.tensor import Array
 
 _GENERATED = (
     Conv2d, DepthwiseConv2d, FullyConnected, MatMul, Pool2d, Mean, Add, Sub, Mul, Activation, Quantize, Pad, Concat,
-    Transpose, TransposedConv2d, Resize2d, Slice, Softmax, LayerNorm,
-    *get_args(Function),
+    Transpose, TransposedConv2d, Resize2d, Slice, Softmax, LayerNorm, Svdf,
+    Lstm, *get_args(Function),
 )  # fmt: skip
 
 
@@ -104,20 +110,20 @@ def prepare(graph: Graph, isa: InstructionSet) -> Prepared:
             steps.append(step)
             continue
         try:
-            program, compute = _bind(graph, step, isa, ready)
+            program, bound = _bind(graph, step, isa, ready)
         except (NotImplementedError, ValueError) as reason:
             fallbacks.append(Fallback(step.layer.name, step.layer.op, str(reason)))
             steps.append(step)
             continue
         programs[step.layer.name] = program
-        steps.append(replace(step, compute=compute))
+        steps.append(bound)
     return Prepared(kernels.Plan(graph, tuple(steps)), programs, tuple(fallbacks))
 
 
 def _bind(
     graph: Graph, step: kernels.Step, isa: InstructionSet, ready: dict[int, Executable]
-) -> tuple[Program, Callable[[Sequence[Array]], Array]]:
-    """Return the Program of a layer, and a function from its activations to its output.
+) -> tuple[Program, kernels.Step]:
+    """Return the Program of a layer, and the layer's step through it.
 
     ``ready`` keeps what layers of the same Program share, by its identity.
     """
@@ -141,19 +147,33 @@ def _bind(
     if isinstance(layer.operator, LayerNorm):
         scale, shift = (graph[name].materialize() for name in layer.inputs[1:3])
         constants = replace(constants, normalization=Normalization(scale, shift, layer.operator.epsilon))
+    if isinstance(layer.operator, Svdf):
+        constants = replace(constants, recurrent=svdf_constants(graph, layer, layer.operator))
+    if isinstance(layer.operator, Lstm):
+        constants = replace(constants, recurrent=lstm_constants(graph, layer, layer.operator))
     packed = pack(program, spec, constants)
     if id(program) not in ready:
         ready[id(program)] = Executable(program)
     executable = ready[id(program)]
     fixed = {name: graph[name].materialize() for name in names if graph[name].is_constant}
     shape = graph[layer.outputs[0]].shape
+    if isinstance(spec, SvdfSpec | LstmSpec):
+        return program, _stateful(step, advance(executable, spec, packed, shape))
 
     def compute(arrays: Sequence[Array]) -> Array:
         found = dict(zip(step.values, arrays, strict=True)) | fixed
         given = {buffer_name(number): found[name] for number, name in enumerate(names)}
         return np.array(executable.run({**given, **packed}).buffers["output"].view(np.int8).reshape(shape))
 
-    return program, compute
+    return program, replace(step, compute=compute)
+
+
+def _stateful(step: kernels.Step, advanced: Advance) -> kernels.Step:
+    """Return a step with a state through its Program."""
+    if step.initial is None:
+        raise ValueError(f"layer {step.layer.name!r} keeps no state")
+    initial = step.initial
+    return replace(step, compute=lambda arrays: advanced(arrays, initial())[0], advance=advanced)
 
 
 def _check_int8(graph: Graph, layer: Layer) -> None:

@@ -34,7 +34,7 @@ from workloads.codegen.specs import (
     Spec,
 )
 from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
-from workloads.codegen.specs_rows import LayerNormSpec
+from workloads.codegen.specs_rows import LayerNormSpec, LstmSpec, SvdfSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return lookup_davinci.generate(spec, isa, options)
         case LayerNormSpec():
             raise NotImplementedError("davinci computes no doubles, which layer normalisation is defined in")
+        case SvdfSpec() | LstmSpec():
+            raise NotImplementedError("davinci: layers with a state need integer factors, ascend-fixpipe has none")
 
 
 def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import (
     concat_rvv,
+    lanes_rvv,
     lookup_rvv,
     lookup_tables,
     matmul_rvv,
@@ -37,7 +38,7 @@ from workloads.codegen.specs import (
     Spec,
 )
 from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
-from workloads.codegen.specs_rows import LayerNormSpec
+from workloads.codegen.specs_rows import LayerNormSpec, LstmSpec, SvdfSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -108,6 +109,8 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return lookup_rvv.generate(spec, isa)
         case LayerNormSpec():
             return norm_rvv.generate(spec, isa)
+        case SvdfSpec() | LstmSpec():
+            return lanes_rvv.generate(spec, isa)
 
 
 def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
@@ -139,4 +142,6 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return lookup_tables.pack_unsigned(operands)
         case LayerNormSpec():
             return norm_rvv.pack(spec, operands)
+        case SvdfSpec() | LstmSpec():
+            return lanes_rvv.pack(spec, operands, program.isa)
     return {}

@@ -43,14 +43,7 @@ def generate(name: str, conv: Convolution, isa: InstructionSet, options: Options
     """Return the Program of a convolution."""
     table, plan = table_of(conv), plan_of(conv, isa, options)
     image, padding, scratch = base.padded_image(isa, conv.spec, table)
-    nest: Body = ()
-    for first, count, trips in split(conv.channels_out // conv.groups, plan.tile.lanes):
-        columns: Body = ()
-        for pixel, pixels, times in split(conv.width_out, plan.tile.pixels):
-            part = _Part(conv, plan, image, table, first, count, pixel, pixels)
-            columns += loop(isa, "tile", times, _tile(part, isa))
-        nest += loop(isa, "block", trips, loop(isa, "row", conv.height_out, columns))
-    nest = loop(isa, "image", conv.batch, loop(isa, "group", conv.groups, nest))
+    nest = _nest(conv, image, table, plan, isa)
     pixels_out = conv.batch * conv.height_out * conv.width_out
     if not plan.fuse:
         scratch += (Buffer("sums", 4 * pixels_out * conv.channels_out),)
@@ -64,6 +57,24 @@ def generate(name: str, conv: Convolution, isa: InstructionSet, options: Options
     )
     body = (base.ROUND_HALF_UP, *base.load_bounds(table), *padding, *nest)
     return Program(name, isa, buffers, body, conv.macs, base.PROFILE)
+
+
+def sums(conv: Convolution, isa: InstructionSet, plan: Plan) -> Body:
+    """Return the statements that leave the sums of a product, unscaled, in "sums"; "parameters" are its biases."""
+    image = Image("input", conv.height, conv.width, conv.channels)
+    return _nest(conv, image, constants({"bias": 4 * conv.channels_out}), plan, isa)
+
+
+def _nest(conv: Convolution, image: Image, table: Constants, plan: Plan, isa: InstructionSet) -> Body:
+    """Loop over images, groups, blocks of channels, rows and tiles of pixels."""
+    nest: Body = ()
+    for first, count, trips in split(conv.channels_out // conv.groups, plan.tile.lanes):
+        columns: Body = ()
+        for pixel, pixels, times in split(conv.width_out, plan.tile.pixels):
+            part = _Part(conv, plan, image, table, first, count, pixel, pixels)
+            columns += loop(isa, "tile", times, _tile(part, isa))
+        nest += loop(isa, "block", trips, loop(isa, "row", conv.height_out, columns))
+    return loop(isa, "image", conv.batch, loop(isa, "group", conv.groups, nest))
 
 
 def _depth(conv: Convolution) -> int:
@@ -182,13 +193,17 @@ def _factor(place: int) -> str:
 
 def pack(conv: Convolution, program: Program, operands: Operands) -> dict[str, Array]:
     """Return the packed weights and parameters of a convolution; blocks are as wide as the Program's tile."""
-    per_group = conv.channels_out // conv.groups
-    lanes = plan_of(conv, program.isa, program.options).tile.lanes
-    filters = conv.filters(operands).reshape(conv.groups, per_group, -1)
-    blocks = [filters[:, first : first + lanes].transpose(0, 2, 1) for first in range(0, per_group, lanes)]
-    weights = np.concatenate([block.reshape(conv.groups, -1) for block in blocks], axis=1)
+    plan = plan_of(conv, program.isa, program.options)
     values = channel_values(conv, operands) | base.bound_values(operands, operands.input_zero_points[0])
-    return {"weights": np.ascontiguousarray(weights), "parameters": table_of(conv).pack(values)}
+    return {"weights": pack_weights(conv, conv.filters(operands), plan), "parameters": table_of(conv).pack(values)}
+
+
+def pack_weights(conv: Convolution, filters: Array, plan: Plan) -> Array:
+    """Return weights (O, KH, KW, C/groups) by group and block of channels."""
+    per_group, lanes = conv.channels_out // conv.groups, plan.tile.lanes
+    runs = filters.reshape(conv.groups, per_group, -1)
+    blocks = [runs[:, first : first + lanes].transpose(0, 2, 1) for first in range(0, per_group, lanes)]
+    return np.ascontiguousarray(np.concatenate([block.reshape(conv.groups, -1) for block in blocks], axis=1))
 
 
 def channel_values(conv: Convolution, operands: Operands) -> dict[str, Array]:

@@ -26,6 +26,7 @@ Multiply = Callable[[Accumulators, tuple[Address, ...], Address], Body]  # (accu
 # The parameters buffer begins with a header of little-endian words.
 FILL, ZERO_POINT, LOW, HIGH, FIRST_ZERO_POINT, SECOND_ZERO_POINT = 0, 8, 12, 16, 20, 24
 HEADER_BYTES = 32
+BIAS_ALONE = -4  # bytes of requantisation parameters that leave of a record its bias word
 
 
 @dataclass(frozen=True)

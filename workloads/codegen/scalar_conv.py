@@ -65,6 +65,12 @@ def generate(spec: ConvSpec | MatrixSpec, scalar: Scalar, options: Options = DEF
     return Program(name, scalar.isa, buffers, body, conv.macs, scalar.profile)
 
 
+def sums(spec: MatrixSpec, scalar: Scalar, plan: Plan) -> Body:
+    """Return the statements that leave the sums of a product, unscaled, in the buffer "sums"."""
+    conv = product(spec)
+    return _nest(conv, Image("input", conv.height, conv.width, conv.channels), scalar, plan)
+
+
 def _nest(conv: Convolution, image: Image, scalar: Scalar, plan: Plan) -> Body:
     """Loop over images, rows, tiles of pixels, groups and tiles of channels."""
     isa, window = scalar.isa, window_of(conv, image)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import (
     concat_scalar,
+    lanes_scalar,
     lookup_scalar,
     lookup_tables,
     matmul_scalar,
@@ -35,7 +36,7 @@ from workloads.codegen.specs import (
     SoftmaxSpec,
 )
 from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
-from workloads.codegen.specs_rows import LayerNormSpec
+from workloads.codegen.specs_rows import LayerNormSpec, LstmSpec, SvdfSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
             return lookup_scalar.generate(spec, scalar)
         case LayerNormSpec():
             return norm_scalar.generate(spec, scalar)
+        case SvdfSpec() | LstmSpec():
+            return lanes_scalar.generate(spec, scalar)
     raise NotImplementedError(f"{scalar.isa.name}: no kernel is generated for {type(spec).__name__}")
 
 
@@ -129,4 +132,6 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
             return lookup_tables.pack(operands)
         case LayerNormSpec():
             return norm_scalar.pack(spec, operands)
+        case SvdfSpec() | LstmSpec():
+            return lanes_scalar.pack(spec, operands, scalar)
     return {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
-from workloads.codegen.specs_rows import LayerNormSpec
+from workloads.codegen.specs_rows import LayerNormSpec, LstmSpec, SvdfSpec
 from workloads.operators import (
     Activation,
     Add,
@@ -19,6 +19,7 @@ from workloads.operators import (
     FullyConnected,
     Function,
     LayerNorm,
+    Lstm,
     MatMul,
     Mean,
     Mul,
@@ -30,6 +31,7 @@ from workloads.operators import (
     Slice,
     Softmax,
     Sub,
+    Svdf,
     Transpose,
     TransposedConv2d,
 )
@@ -237,6 +239,8 @@ Spec = (
     | SoftmaxSpec
     | LookupSpec
     | LayerNormSpec
+    | SvdfSpec
+    | LstmSpec
 )
 
 
@@ -278,8 +282,8 @@ def specify(graph: Graph, layer: Layer) -> Spec | None:
             return ElementwiseSpec("requantize", y.elements, y.elements)
         case Softmax():
             return SoftmaxSpec(y.elements // y.shape[-1], y.shape[-1])
-        case LayerNorm():
-            return LayerNormSpec(y.elements // y.shape[-1], y.shape[-1])
+        case LayerNorm() | Svdf() | Lstm():
+            return _by_rows(graph, layer)
         case function if isinstance(function, Function):
             return LookupSpec(y.elements)
         case Pad() | Concat() | Transpose() | Resize2d() | Slice():
@@ -306,6 +310,20 @@ def _convolution(
     return ConvSpec(
         *sizes, kernel, operator.stride, operator.padding[:2], operator.dilation, groups, depthwise=depthwise
     )
+
+
+def _by_rows(graph: Graph, layer: Layer) -> LayerNormSpec | SvdfSpec | LstmSpec:
+    """Return the kernel of a normalisation, or of a layer with a state."""
+    x, weights = graph[layer.inputs[0]], graph[layer.inputs[1]]
+    match layer.operator:
+        case Svdf(rank=rank, state_dtype=kind):
+            time = graph[layer.inputs[2]]
+            sizes = (np.dtype(name).itemsize for name in (kind, time.dtype))
+            return SvdfSpec(x.shape[0], x.shape[1], weights.shape[0] // rank, rank, time.shape[1], *sizes)
+        case Lstm(time_major=time_major, cell_scale=scale):
+            batch, steps = x.shape[1::-1] if time_major else x.shape[:2]
+            return LstmSpec(steps, batch, x.shape[2], weights.shape[0], round(math.log2(scale)), time_major)
+    return LayerNormSpec(x.elements // x.shape[-1], x.shape[-1])
 
 
 def _product(a: tuple[int, ...], b: tuple[int, ...]) -> MatMulSpec:

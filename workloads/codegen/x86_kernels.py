@@ -13,6 +13,7 @@ from workloads.codegen import (
     norm_x86,
     resize_x86,
     softmax_x86,
+    x86,
     transposed,
     x86_depthwise,
     x86_elementwise,
@@ -35,7 +36,7 @@ from workloads.codegen.specs import (
     Spec,
 )
 from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
-from workloads.codegen.specs_rows import LayerNormSpec
+from workloads.codegen.specs_rows import LayerNormSpec, LstmSpec, SvdfSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
             return lookup_x86.generate(spec, isa, dialect)
         case LayerNormSpec():
             return norm_x86.generate(spec, isa, dialect)
+        case SvdfSpec() | LstmSpec():
+            raise NotImplementedError(f"{isa.name}: layers with a state need integer factors, {x86.PROFILE} has none")
 
 
 def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DEFAULT) -> dict[str, Array]:

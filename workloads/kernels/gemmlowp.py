@@ -57,7 +57,7 @@ def _doubled(values: Array, exponent: int) -> Array:
     return np.asarray((values << exponent).clip(LOW, HIGH))
 
 
-def _constant(real: float, fraction_bits: int) -> int:
+def fixed_constant(real: float, fraction_bits: int) -> int:
     """Return a real constant with 31 bits rounded, then to 16 bits, as gemmlowp's checked constants are."""
     return min(_halved_integer(math.floor(real * 2.0 ** (fraction_bits + 16) + 0.5), 16), HIGH)
 
@@ -75,15 +75,15 @@ def _exp_of_negative(values: Array, integer_bits: int) -> Array:
     x = x + (1 << (ONE_BITS - 3))
     square = _product(x, x)
     cube, fourth = _product(square, x), _product(square, square)
-    series = _product(_halved(fourth, 2) + cube, _constant(1 / 3, 15))
+    series = _product(_halved(fourth, 2) + cube, fixed_constant(1 / 3, 15))
     series = x + _halved(series + square, 1)
-    eighth = _constant(math.exp(-1 / 8), 15)
+    eighth = fixed_constant(math.exp(-1 / 8), 15)
     result = (eighth + _product(eighth, series)).clip(LOW, HIGH)
     multiple = remainder - values
     for exponent in range(-2, 5):
         bit = fraction + exponent
         if integer_bits > exponent and bit >= 0:
-            factor = _constant(math.exp(-(2.0**exponent)), 15)
+            factor = fixed_constant(math.exp(-(2.0**exponent)), 15)
             result = np.where(multiple & (1 << bit), _product(result, factor), result)
     if integer_bits > 5:
         result = np.where(values < -(1 << (fraction + 5)), 0, result)
@@ -94,7 +94,7 @@ def _newton(values: Array) -> Array:
     """Return 2 / (1 + x) in Q2.13 for x in Q0.15 from 0 to 1, by three Newton steps."""
     total = values + HIGH
     half = (total + (total >= 0)) // 2
-    x = _constant(48 / 17, 13) + _product(half, _constant_negative(32 / 17, 13))
+    x = fixed_constant(48 / 17, 13) + _product(half, _constant_negative(32 / 17, 13))
     for _ in range(3):
         error = (1 << 13) - _product(half, x)
         x = (x + _doubled(_product(x, error), 2)).clip(LOW, HIGH)
@@ -102,7 +102,7 @@ def _newton(values: Array) -> Array:
 
 
 def _constant_negative(real: float, fraction_bits: int) -> int:
-    return -_constant(real, fraction_bits)
+    return -fixed_constant(real, fraction_bits)
 
 
 def _one_over_one_plus(values: Array) -> Array:
