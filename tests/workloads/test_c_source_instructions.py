@@ -100,6 +100,8 @@ def program_of(isa, op, count, memory):
     for letter, kind, elements in zip("abc", meaning.sources, read, strict=False):
         if f"{{{letter}.at}}" in line or meaning.kind == "load" or (memory and letter == "abc"[len(read) - 1]):
             sources.append(Address(letter))
+        elif meaning.kind == "immediate":
+            sources.append(3)
         elif letter != "a" and (op in IMMEDIATES or re.search(r"\.[vw]i|^s[lr]ai?$|^sl+i$|^shr$", op)):
             sources.append(3)
         else:
