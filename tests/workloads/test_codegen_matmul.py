@@ -19,9 +19,11 @@ from workloads.program import count
 from workloads.run_programs import prepare, run
 from workloads.tensor import Quantization
 
+OLDER = {"fixpipe_buffer_bytes": 0, "bias_table_bytes": 0, "l0c_bytes": 262144, "transposing_load": 0}
+CUBES = ({}, OLDER, {"transposing_load": 0, "l1_bytes": 65536})
 SETS = [
     ("thumb2-dsp", {}), ("rv32im", {}), ("rv64gc", {}), ("rvv", {"vlen": 128}), ("rvv", {"vlen": 512}), ("avx2", {}),
-    ("avx512-vnni", {}),
+    ("avx512-vnni", {}), *[("davinci", parameters) for parameters in CUBES],
 ]  # fmt: skip
 
 
@@ -90,7 +92,7 @@ def network(a, b):
     ((2, 3, 4, 5), (5, 6), MatMulSpec(24, 5, 6)),  # all rows meet the same columns
     ((3, 4, 5), (1, 3, 5, 6), MatMulSpec(4, 5, 6, 3)),
 ])  # fmt: skip
-@pytest.mark.parametrize("name", ["rv64gc", "rvv", "avx2"])
+@pytest.mark.parametrize("name", ["rv64gc", "rvv", "avx2", "davinci"])
 def test_a_product_in_a_network_runs_as_a_program(name, a, b, spec):
     graph, isa, random = network(a, b), load_isa(name), np.random.default_rng(0)
     assert specify(graph, graph.layers[0]) == spec
@@ -106,6 +108,17 @@ def test_a_product_whose_leading_axes_broadcast_is_named():
         specify(graph, graph.layers[0])
 
 
-def test_the_cube_has_no_product_of_two_activations():
-    with pytest.raises(NotImplementedError, match="products of two activations"):
-        generate(MatMulSpec(4, 4, 4), load_isa("davinci"))
+@pytest.mark.parametrize(("name", "parameters"), SETS[-len(CUBES) :], ids=str)
+@pytest.mark.parametrize(("rows", "depth", "columns"), [(130, 70, 140), (1, 1100, 3), (200, 33, 200), (17, 300, 33)])
+def test_a_cube_multiplies_more_than_one_tile(name, parameters, rows, depth, columns):
+    random = np.random.default_rng(rows)
+    a, b = (random.integers(-128, 128, size).astype(np.int8) for size in ((2, rows, depth), (2, depth, columns)))
+    operands = operands_of((-128, -1), 3.0)
+    expected = integer.matmul(a, b, operands, MatMul(), PROFILE_OF[name])
+    assert expected.std() > 10
+    np.testing.assert_array_equal(multiplied(name, parameters, a, b, operands), expected)
+
+
+def test_rows_longer_than_the_cube_s_buffers_are_refused():
+    with pytest.raises(NotImplementedError, match="rows of 70000 elements are too long"):
+        generate(MatMulSpec(4, 70000, 4), load_isa("davinci"))

@@ -14,6 +14,7 @@ from workloads.codegen import (
     davinci_pool,
     davinci_vector,
     lookup_davinci,
+    matmul_davinci,
     resize_davinci,
     softmax_davinci,
     transposed_davinci,
@@ -50,7 +51,7 @@ def generate(spec: Spec, isa: InstructionSet, options: Options = DEFAULT) -> Pro
     Raises
     ------
     NotImplementedError
-        Products of two activations.
+        Batches of products with constant weights, and what the core lacks the instructions for.
     """
     made = _generate(spec, isa, options)
     return replace(made, body=settled(made.body))
@@ -77,8 +78,10 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
             return davinci_moves.generate(spec, isa, options)
         case ConcatSpec():
             return concat_davinci.generate(spec, isa, options)
-        case MatrixSpec() | MatMulSpec():
-            raise NotImplementedError("davinci: no kernel is generated for products of two activations")
+        case MatMulSpec():
+            return matmul_davinci.generate(spec, isa, options)
+        case MatrixSpec():
+            raise NotImplementedError("davinci: no kernel is generated for batches of products with constant weights")
         case SoftmaxSpec():
             return softmax_davinci.generate(spec, isa, options)
         case LookupSpec():
@@ -94,7 +97,7 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
     match spec:
         case ConvSpec() | MatrixSpec(batch=1):
             return davinci_choices.choices(as_convolution(spec, isa), isa)
-        case MatrixSpec() | MatMulSpec():
+        case MatrixSpec():
             return (DEFAULT,)
     return DEFAULT, Options(buffers=1)
 
@@ -114,6 +117,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return resize_davinci.pack(spec)
         case TransposedSpec():
             return transposed_davinci.pack(program, spec, operands)
+        case MatMulSpec():
+            return matmul_davinci.pack(spec, operands, program.isa)
         case PoolSpec():
             return davinci_pool.pack(program, spec, operands)
         case MoveSpec():
