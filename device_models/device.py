@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from device_models.cores import Core, load_core
-from device_models.dvfs import OperatingPoint, access_rate, point_faults
+from device_models.dvfs import OperatingPoint, Supply, access_rate, point_faults
 from device_models.figures import Figure, Sourced, read_toml, source_faults, tidy
 from device_models.quantities import (
     Bytes,
@@ -224,6 +224,7 @@ class DeviceFile(Sourced):
     compute: Compute
     memory: dict[str, MemoryLevel] = Field(min_length=1)
     power: Power
+    supply: Supply | None = None
     overhead: Overhead
     operators: dict[str, Figure[CyclesPerElement]] = Field(default_factory=dict)
     operating_points: tuple[OperatingPoint, ...] = Field((), alias="operating_point")
@@ -259,6 +260,8 @@ class Device:
         Cycles per element of the larger of input and output, by operator name, where no kernel is generated.
     operating_points
         The slowest first; none where nothing is known beyond the nominal one.
+    supply_v
+        The voltage that it is supplied with; None for that of its power figures.
     """
 
     name: str
@@ -274,6 +277,8 @@ class Device:
     operating_points: tuple[OperatingPoint, ...]
     measured: tuple[Measured, ...] = field(repr=False)
     sources: Mapping[str, str] = field(repr=False)
+    supply: Supply | None = None
+    supply_v: float | None = None
 
     @property
     def cores(self) -> int:
@@ -372,4 +377,5 @@ def read_device(path: Path) -> Device:
     return Device(
         path.stem, checked.title, checked.aliases, core, checked.clock, checked.compute, checked.memory, checked.power,
         checked.overhead, checked.operators, checked.operating_points, checked.measured, checked.sources,
+        checked.supply,
     )  # fmt: skip

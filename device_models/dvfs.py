@@ -1,12 +1,17 @@
-"""Operating points: what a clock asks of the supply and of memories with wait states, and what a cycle then costs."""
+"""Operating points and supply: what a clock asks of voltages and wait states, and what a cycle then costs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cache
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import model_validator
 
 from device_models.figures import Figure, Sourced
 from device_models.quantities import Hertz, JoulesPerCycle, Volts, Watts  # noqa: TC001 - pydantic reads annotations
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +45,68 @@ class OperatingPoint(Sourced):
     wait_step: Figure[Hertz] | None = None
     idle: Figure[Watts] | None = None
     per_cycle: Figure[JoulesPerCycle] | None = None
+
+
+class Supply(Sourced):
+    """What a chip is supplied with, and how its power follows.
+
+    Parameters
+    ----------
+    voltage
+        At which the device's power figures hold. [V]
+    minimum, maximum
+        Between which it runs. [V]
+    regulator
+        Between the supply and the cores. A linear one draws the same current at any voltage, so the power goes with
+        the voltage; a switching one draws the same power.
+    """
+
+    voltage: Figure[Volts]
+    minimum: Figure[Volts]
+    maximum: Figure[Volts]
+    regulator: Literal["linear", "switching"]
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Supply:
+        if not 0 < self.minimum.value <= self.voltage.value <= self.maximum.value:
+            raise ValueError("expected 0 < minimum <= voltage <= maximum")
+        return self
+
+
+@cache
+def at_supply(device: Device, supply_v: float) -> Device:
+    """Return a device as it is when supplied with another voltage: the same one at the voltage of its power figures.
+
+    Raises
+    ------
+    InputError
+        It does not run at that voltage, or nothing is known of its supply.
+    """
+    supply = device.supply
+    if supply is None:
+        raise InputError(
+            device.name, ["supply voltage: how its power follows is not known; add a [supply] to its file"]
+        )
+    if not supply.minimum.value <= supply_v <= supply.maximum.value:
+        ends = f"{supply.minimum.value:g} V to {supply.maximum.value:g} V"
+        raise InputError(device.name, [f"supply voltage: {supply_v:g} V; expected {ends}"])
+    return device if supply_v == supply.voltage.value else replace(device, supply_v=supply_v)
+
+
+def supply_factor(device: Device) -> float:
+    """Return the power at a device's supply, as a share of that at the voltage of its power figures."""
+    supply = device.supply
+    if supply is None or device.supply_v is None or supply.regulator == "switching":
+        return 1.0
+    return device.supply_v / supply.voltage.value
+
+
+def supply_notes(device: Device) -> tuple[str, ...]:
+    """Say what a supply of its own does to the power of a device."""
+    if device.supply is None or device.supply_v is None:
+        return ()
+    known = f"{supply_factor(device):.3g} times the power at {device.supply.voltage.value:g} V"
+    return (f"supplied with {device.supply_v:g} V through a {device.supply.regulator} regulator: {known}",)
 
 
 def point_faults(points: Sequence[OperatingPoint], clock: Clock, *, power_known: bool, waits: bool) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from device_models.dvfs import point_at, voltage_factor
+from device_models.dvfs import point_at, supply_factor, voltage_factor
 
 if TYPE_CHECKING:
     from device_models.device import Device
@@ -39,19 +39,29 @@ def _value(figure: Figure[float] | None, end: str) -> float:
 
 
 def idle_power(device: Device, frequency_hz: float, end: str = "value") -> float:
-    """Return the power while waiting for work at a clock's operating point. [W]"""
+    """Return the power while waiting for work at a clock's operating point, at the device's supply. [W]"""
+    return supply_factor(device) * _idle(device, frequency_hz, end)
+
+
+def _idle(device: Device, frequency_hz: float, end: str) -> float:
+    """Return the power while waiting, at the supply that the figures are for. [W]"""
     point = point_at(device, frequency_hz)
     return _value(device.power.idle if point is None or point.idle is None else point.idle, end)
 
 
 def busy_power(device: Device, threads: int, frequency_hz: float, end: str = "value") -> float:
-    """Return the power while computing, without the energy per operation. [W]
+    """Return the power while computing, without the energy per operation, at the device's supply. [W]
 
     What is above idle at a known clock scales with the clock, and with the square of the voltage where both operating
     points have one. A device known per operation draws its idle power.
     """
+    return supply_factor(device) * _busy(device, threads, frequency_hz, end)
+
+
+def _busy(device: Device, threads: int, frequency_hz: float, end: str) -> float:
+    """Return the power while computing, at the supply that the figures are for. [W]"""
     power, point = device.power, point_at(device, frequency_hz)
-    idle = idle_power(device, frequency_hz, end)
+    idle = _idle(device, frequency_hz, end)
     if point is not None and point.per_cycle is not None:
         clock_hz = point.frequency.value
         return idle + max(0.0, _value(point.per_cycle, end) * clock_hz - idle) * frequency_hz / clock_hz
@@ -76,4 +86,5 @@ def energy(device: Device, activity: Activity, threads: int, frequency_hz: float
     """
     operations = _value(device.power.per_mac, end) * activity.macs
     moved = _value(device.power.per_byte, end) * activity.outer_bytes
-    return busy_power(device, threads, frequency_hz, end) * activity.latency_s + operations + moved
+    own = supply_factor(device) * (operations + moved)
+    return busy_power(device, threads, frequency_hz, end) * activity.latency_s + own

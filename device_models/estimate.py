@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from device_models.costing import Kernel, layer_kernel, together
 from device_models.device import Device, load_device
+from device_models.dvfs import supply_notes
 from device_models.energy import Activity, energy
 from device_models.memory import Traffic, Working, home, memory_time
 from device_models.placement import placed
@@ -96,6 +97,7 @@ def estimate(
         batch=batch,
         coverage=share,
         uncovered=tuple(f"{layer.name} ({layer.op})" for layer in uncovered),
+        notes=(*result.notes, *supply_notes(chosen)),
     )
 
 
@@ -110,7 +112,8 @@ def _with_runtime(
     if found.uncovered and not allow_uncovered:
         raise InputError(graph.name, grey_box.uncovered_problems(found, runtime))
     covered = grey_box.with_coverage(result, found, len(prepared.layers))
-    return replace(covered, precision=precision, batch=batch)
+    notes = (*covered.notes, *supply_notes(setting.device))
+    return replace(covered, precision=precision, batch=batch, notes=notes)
 
 
 def option_problems(

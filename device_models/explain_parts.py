@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from device_models.dvfs import access_rate, point_at, voltage_factor
+from device_models.dvfs import access_rate, point_at, supply_factor, supply_notes, voltage_factor
 from device_models.energy import busy_power
 from device_models.estimate import outer_bytes
 from device_models.memory import memory_time
@@ -164,17 +164,30 @@ def energy_terms(row: LayerEstimate, moved: tuple[Traffic, ...], setting: Settin
     busy = _busy(setting)
     inputs = [given("busy_w", busy.value, "W"), given("latency_s", row.latency_s, "s")]
     formula = "busy_w * latency_s"
+    own = "{} * " if device.supply_v is None else "supply * {} * "
     if power.per_mac is not None:
         inputs += [figure("per_mac", power.per_mac, "J/MAC", device.name), given("macs", row.macs, "MAC")]
-        formula += " + per_mac * macs"
+        formula += f" + {own.format('per_mac')}macs"
     if power.per_byte is not None:
         outer = given("outer", outer_bytes(moved, device), "B")
         inputs += [figure("per_byte", power.per_byte, "J/B", device.name), outer]
-        formula += " + per_byte * outer"
+        formula += f" + {own.format('per_byte')}outer"
+    if "supply" in formula:
+        inputs.append(given("supply", supply_factor(device), ""))
     return busy, Term("energy_j", row.energy_j, "J", formula, tuple(inputs))
 
 
 def _busy(setting: Setting) -> Term:
+    """Return the power while computing, at the supply of the device."""
+    found, device = _busy_as_filed(setting), setting.device
+    if device.supply is None or device.supply_v is None:
+        return found
+    supply = given("supply", supply_factor(device), "", f"{device.name}: {device.supply.voltage.source}")
+    words = "; ".join(filter(None, (found.note, *supply_notes(device))))
+    return replace(found, formula=f"supply * ({found.formula})", inputs=(supply, *found.inputs), note=words)
+
+
+def _busy_as_filed(setting: Setting) -> Term:
     """Return the power while computing, by what is known about the device."""
     device, power, clock_hz = setting.device, setting.device.power, setting.frequency_hz
     point, name = point_at(device, clock_hz), device.name

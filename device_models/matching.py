@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from device_models.device import device_names, load_device
+from device_models.dvfs import at_supply
 from device_models.networks import plain
 from device_models.runtime import GENERATED, load_runtime, runtime_names
 from workloads.errors import InputError, did_you_mean
@@ -65,7 +66,11 @@ def match(
         return Unmatched(row, "; ".join(error.problems))
     if place is None:
         return Unmatched(row, f"network {row.model!r} is in no folder of models, and is not built in")
-    found = Matched(row, chosen, library, place)
+    try:
+        supplied = chosen if row.supply_v is None or chosen.supply is None else at_supply(chosen, row.supply_v)
+    except InputError as error:
+        return Unmatched(row, "; ".join(error.problems))
+    found = Matched(row, supplied, library, place)
     reason = _reason(found)
     return found if reason is None else Unmatched(row, reason)
 

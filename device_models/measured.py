@@ -22,6 +22,7 @@ LATENCIES = {
     "latency_s": 0,
 }  # fmt: skip
 ENERGIES = {"energy_uj": -6, "energy_mj": -3, "energy_j": 0}
+SUPPLIES = {"supply_v": 0}
 BATCHES, THREADS = {"batch": 0}, {"threads": 0}
 CLOCKS = {"freq_mhz": 6, "frequency_hz": 0}
 TASKS = {"paddle-lite": "paddle-lite"}  # a runtime, in files that name it as a task
@@ -45,6 +46,8 @@ class Measured:
         Of one inference, or of one frame if ``period_s`` is given; None where not published.
     period_s
         Of a duty-cycled row: the energy is that of a whole period, waiting included. [s]
+    supply_v
+        Of the chip, from a column or the note; None where not stated. [V]
     superseded
         Whether a newer measurement of the same thing is in the file.
     isa, year
@@ -73,6 +76,7 @@ class Measured:
     year: int | None = None
     file: str = ""
     tuned: bool = False
+    supply_v: float | None = None
 
     @property
     def place(self) -> str:
@@ -118,9 +122,10 @@ def _row(file: str, line: int, fields: Mapping[str, str | None], faults: list[st
         faults.append("model is empty, expected the name of a network")
     note = record.get("note", "")
     said = record.get("precision", "").lower()
-    batch, threads, frequency_hz, latency_s, energy_j = (
-        _number(record, columns, faults) for columns in (BATCHES, THREADS, CLOCKS, LATENCIES, ENERGIES)
+    batch, threads, frequency_hz, latency_s, energy_j, supply_v = (
+        _number(record, columns, faults) for columns in (BATCHES, THREADS, CLOCKS, LATENCIES, ENERGIES, SUPPLIES)
     )
+    stated = re.search(r"\b(\d(?:\.\d+)?) ?V\b", note)
     return Measured(
         line=line,
         device=record.get("device", ""),
@@ -141,6 +146,7 @@ def _row(file: str, line: int, fields: Mapping[str, str | None], faults: list[st
         isa=record.get("isa", ""),
         year=None if (added := re.search(r"line added (\d{4})-", note)) is None else int(added[1]),
         file=file,
+        supply_v=float(stated[1]) if supply_v is None and stated else supply_v,
         tuned="tuned" in record.get("variant", ""),
     )
 

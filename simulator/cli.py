@@ -128,6 +128,9 @@ def predict(
         int | None, typer.Option(min=1, help="Cores that share each layer; default: 1, or all of an accelerator.")
     ] = None,
     frequency: Annotated[str | None, typer.Option(help='Core clock, e.g. "280 MHz"; default: the device\'s.')] = None,
+    supply_voltage: Annotated[
+        str | None, typer.Option(help='Of the chip, e.g. "3.3 V"; default: that of its power figures.')
+    ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="Show every layer and what bounds it.")] = False,
     allow_uncovered: Annotated[
         bool, typer.Option("--allow-uncovered", help="Go on where an operator has no cost, and show the share.")
@@ -150,7 +153,7 @@ def predict(
 
     chosen = Options(
         runtime=runtime, precision=precision, batch=batch, threads=threads, frequency=frequency,
-        allow_uncovered=allow_uncovered, sizes=_sizes(size),
+        supply_voltage=supply_voltage, allow_uncovered=allow_uncovered, sizes=_sizes(size),
     )  # fmt: skip
     asked = Request(models, on, chosen, layers, numerics, explain, memory_plot)
     rows = answer(asked)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from device_models.device import load_device
+from device_models.dvfs import at_supply
 from device_models.estimate import estimate
 from device_models.explain import explain as explain_layer
 from device_models.quantities import Dimension, parse_quantity
@@ -15,6 +16,7 @@ from workloads.readers.load import load
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from device_models.device import Device
     from workloads.graph import Graph
 
 
@@ -27,18 +29,19 @@ class Options:
     batch: int = 1
     threads: int | None = None
     frequency: str | None = None
+    supply_voltage: str | None = None
     allow_uncovered: bool = False
     sizes: Mapping[str, int] = field(default_factory=dict)
 
 
-def _frequency_hz(text: str | None) -> float | None:
-    """Read the clock option. [Hz]."""
+def _quantity(option: str, text: str | None, unit: str, example: str) -> float | None:
+    """Read an option that is a number with a unit, as SI value."""
     if text is None:
         return None
     try:
-        return parse_quantity(text, Dimension("Hz", ("Hz",), "280 MHz"))
+        return parse_quantity(text, Dimension(unit, (unit,), example))
     except ValueError as error:
-        raise InputError("--frequency", [str(error)]) from error
+        raise InputError(option, [str(error)]) from error
 
 
 def _collect(names: Sequence[str], read: Callable[[str], Any], problems: list[str]) -> list[Any]:
@@ -50,6 +53,11 @@ def _collect(names: Sequence[str], read: Callable[[str], Any], problems: list[st
         except InputError as error:
             problems.extend(f"{error.path}: {problem}" for problem in error.problems)
     return found
+
+
+def _chip(name: str, supply_v: float | None) -> Device:
+    """Return a device, supplied as the user says."""
+    return load_device(name) if supply_v is None else at_supply(load_device(name), supply_v)
 
 
 def predict(
@@ -78,8 +86,9 @@ def predict(
     """
     problems: list[str] = []
     graphs = _collect(models, lambda name: load(name, sizes=options.sizes), problems)
-    chips = _collect(devices, load_device, problems)
-    frequency_hz = _frequency_hz(options.frequency)
+    frequency_hz = _quantity("--frequency", options.frequency, "Hz", "280 MHz")
+    supply_v = _quantity("--supply-voltage", options.supply_voltage, "V", "3.3 V")
+    chips = _collect(devices, lambda name: _chip(name, supply_v), problems)
     if problems:
         raise InputError("predict", problems)
 

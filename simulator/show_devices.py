@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str]  # name, value, source, range
 
-_SECTIONS = ("clock", "compute", "memory", "power", "operating_points", "overhead", "operators")
+_SECTIONS = ("clock", "compute", "memory", "power", "supply", "operating_points", "overhead", "operators")
 _FAMILIES = {"thumb2": "Arm Cortex-M", "rv": "RISC-V", "avx": "x86", "davinci": "DaVinci accelerators"}  # by first set
 _DOUBLES = "Test doubles"
 

@@ -55,6 +55,20 @@ def test_every_device_predicts_every_built_in_network(presage):
         assert sum(layer["macs"] for layer in row["layers"]) == row["macs"]
 
 
+def test_a_supply_voltage_changes_the_power_and_nothing_else(presage):
+    low, high = (
+        json.loads(presage("predict", "resnet8", "--on", "stm32l4r5", *options, "--format", "json")[1])[0]
+        for options in ((), ("--supply-voltage", "3 V"))
+    )
+    assert high["latency_s"] == low["latency_s"]
+    assert high["average_power_w"] == pytest.approx(low["average_power_w"] * 3 / 1.8)
+    assert "supplied with 3 V through a linear regulator: 1.67 times the power at 1.8 V" in high["notes"]
+    status, _, err = presage("predict", "resnet8", "--on", "stm32l4r5", "--on", "jh7110", "--supply-voltage", "5 V")
+    assert status == 2
+    assert "stm32l4r5: supply voltage: 5 V; expected 1.71 V to 3.6 V" in err
+    assert "jh7110: supply voltage: how its power follows is not known" in err
+
+
 def test_vgg16_does_not_fit_a_microcontroller_and_resnet8_does(presage):
     _, out, _ = presage("predict", "vgg16", "resnet8", "--on", "stm32h7a3", "--format", "json")
     assert [row["fits"] for row in json.loads(out)] == [False, True]

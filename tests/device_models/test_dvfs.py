@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_models.device import load_device
-from device_models.dvfs import access_rate, point_at, voltage_factor, wait_states
+from device_models.dvfs import (
+    access_rate,
+    at_supply,
+    point_at,
+    supply_factor,
+    supply_notes,
+    voltage_factor,
+    wait_states,
+)
 from device_models.energy import Activity, busy_power, energy, idle_power
 from device_models.memory import Traffic, memory_time
 from workloads.errors import InputError
@@ -123,6 +131,60 @@ def test_a_board_saves_more_than_the_clock_where_its_voltage_falls():
     board = load_device("jh7110")
     above = busy_power(board, 4, 1.5e9) - idle_power(board, 1.5e9)
     assert busy_power(board, 4, 750e6) - idle_power(board, 750e6) == pytest.approx(above / 2 * (0.8 / 1.04) ** 2)
+
+
+SUPPLY = """
+[supply]
+voltage = ["2 V", "double"]
+minimum = ["1.5 V", "double"]
+maximum = ["3 V", "double"]
+regulator = "linear"
+
+[power]"""
+
+
+def test_power_goes_with_the_supply_through_a_linear_regulator(written):
+    """200 mW busy and 40 mW idle at 2 V: half as much again at 3 V."""
+    board = at_supply(load_device(written(("\n[power]", SUPPLY))), 3.0)
+    assert busy_power(board, 1, 100e6) == pytest.approx(300e-3)
+    assert idle_power(board, 100e6) == pytest.approx(60e-3)
+    assert idle_power(board, 40e6) == pytest.approx(15e-3)
+    assert energy(board, Activity(2.0, 0, 0), 1, 100e6) == pytest.approx(0.6)
+
+
+def test_power_stays_through_a_switching_regulator(written):
+    board = load_device(written(("\n[power]", SUPPLY.replace("linear", "switching"))))
+    assert busy_power(at_supply(board, 3.0), 1, 100e6) == busy_power(board, 1, 100e6)
+
+
+def test_what_a_layer_adds_per_byte_goes_with_the_supply_too(written):
+    board = load_device(written(("\n[power]", SUPPLY + '\nper_byte = ["1 nJ/B", "double"]')))
+    per_byte_j = energy(at_supply(board, 3.0), Activity(0.0, 0, 10**9), 1, 100e6)
+    assert per_byte_j == pytest.approx(1.5)
+
+
+def test_the_supply_of_the_figures_changes_nothing(written):
+    board = load_device(written(("\n[power]", SUPPLY)))
+    assert at_supply(board, 2.0) is board
+    assert supply_factor(board) == 1.0
+    assert supply_notes(board) == ()
+
+
+@pytest.mark.parametrize(("volts", "problem"), [(3.1, "3.1 V; expected 1.5 V to 3 V"), (1.4, "1.4 V; expected 1.5 V")])
+def test_a_supply_that_the_chip_does_not_take_is_refused(written, volts, problem):
+    with pytest.raises(InputError, match="supply voltage") as caught:
+        at_supply(load_device(written(("\n[power]", SUPPLY))), volts)
+    assert problem in str(caught.value)
+
+
+def test_a_supply_of_which_nothing_is_known_is_refused(board):
+    with pytest.raises(InputError, match="how its power follows is not known"):
+        at_supply(board, 3.0)
+
+
+def test_a_supply_outside_its_own_ends_is_refused(written):
+    with pytest.raises(InputError, match="expected 0 < minimum <= voltage <= maximum"):
+        load_device(written(("\n[power]", SUPPLY.replace("1.5 V", "2.5 V"))))
 
 
 @given(st.floats(1e6, 280e6))

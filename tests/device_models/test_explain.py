@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from device_models.device import device_names, load_device
+from device_models.dvfs import at_supply, supply_factor
 from device_models.estimate import estimate
 from device_models.explain import explain
 from workloads.errors import InputError
@@ -77,6 +78,20 @@ def test_the_longest_layer_is_explained_on_every_device(device: str) -> None:
     found = explain(graph, chip)
     assert found.latency_s == max(row.latency_s for row in result.layers)
     assert_sound(found, result)
+
+
+@pytest.mark.parametrize(
+    ("device", "volts"), [("stm32l4r5", 3.0), ("stm32h7a3", 1.8), ("stm32h743", 3.3)]
+)  # linear, switching with energy per byte, linear
+def test_a_supply_of_its_own_is_part_of_the_formulas(device: str, volts: float) -> None:
+    graph, board = build("fc_autoencoder"), at_supply(load_device(device), volts)
+    found = explain(graph, board)
+    assert_sound(found, estimate(graph, board))
+    busy, energy_j = found.terms["energy"]
+    assert busy.formula.startswith("supply * (")
+    assert f"supplied with {volts:g} V through a" in busy.note
+    plain = explain(graph, load_device(device)).terms["energy"][1]
+    assert energy_j.value == pytest.approx(plain.value * supply_factor(board))
 
 
 def test_bands_of_layers_add_up_to_the_networks() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from device_models.device import load_device
 from device_models.matching import Matched, Unmatched, find_device, match
 from device_models.measured import read_measured
 from device_models.networks import family, find_models
@@ -45,6 +46,36 @@ def test_a_duty_cycled_row_has_a_period_and_a_superseded_one_is_marked(tmp_path)
     duty, old = rows(tmp_path, text)
     assert (duty.period_s, duty.superseded) == (0.032, False)
     assert (old.period_s, old.superseded) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("note", "volts"),
+    [
+        ("MLPerf Tiny v1.1 Krai; 3.0V LDO", 3.0),
+        ("VIN 1.8V; core 0.65V", 1.8),
+        ("measured at 3 V", 3.0),
+        ("v1.0, VWW", None),
+    ],
+)
+def test_a_supply_that_the_note_states_is_read(tmp_path, note, volts):
+    (row,) = rows(tmp_path, MCU + f"d,280,r,resnet8,int8,40,,{note.replace(',', ';')},s\n")
+    assert row.supply_v == volts
+
+
+def test_a_supply_of_its_own_column_is_read_before_the_note(tmp_path):
+    (row,) = rows(tmp_path, "model,latency_ms,supply_v,note\nresnet8,40,3.3,at 1.8 V\n")
+    assert row.supply_v == 3.3
+
+
+def test_a_row_is_matched_to_the_board_at_its_supply(tmp_path):
+    found = matched(tmp_path, "NUCLEO_L4R5ZI,120,X-CUBE-AI 9.0.0,resnet8,int8,165,,3.0V LDO,s\n")
+    assert (found.device.name, found.device.supply_v) == ("stm32l4r5", 3.0)
+    same = matched(tmp_path, "NUCLEO_L4R5ZI,120,X-CUBE-AI 9.0.0,resnet8,int8,165,,1.8V LDO,s\n")
+    assert same.device is load_device("stm32l4r5")
+    ignored = matched(tmp_path, "EK-RA6M4,200,TFLM + CMSIS,resnet8,int8,165,,3.0V,s\n")
+    assert ignored.device.supply_v is None  # nothing is known of its regulator
+    refused = matched(tmp_path, "NUCLEO_L4R5ZI,120,X-CUBE-AI 9.0.0,resnet8,int8,165,,5V,s\n")
+    assert "supply voltage: 5 V; expected 1.71 V to 3.6 V" in refused.reason
 
 
 @pytest.mark.parametrize(
