@@ -10,7 +10,20 @@ from workloads.codegen import choices, generate
 from workloads.codegen.float_spec import FloatSpec
 from workloads.codegen.specs import ConvSpec, MatrixSpec
 
-CORES = ("zen2", "zen3", "zen5", "skylake-sp", "ice-lake-client", "gracemont", "u74", "p550", "x60", "c908", "x280")
+CORES = (
+    "zen2",
+    "zen3",
+    "zen5",
+    "skylake-sp",
+    "ice-lake-client",
+    "gracemont",
+    "cortex-m7",
+    "u74",
+    "p550",
+    "x60",
+    "c908",
+    "x280",
+)
 LAYER = ConvSpec(1, 14, 14, 32, 14, 14, 32, (3, 3), padding=(1, 1))
 
 

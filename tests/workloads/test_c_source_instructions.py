@@ -17,7 +17,7 @@ FIRST = {
     "thumb2-dsp": ("r", 0, 2), "rv32im": ("x", 5, 1), "rv64gc": ("x", 5, 1), "avx2": ("ymm", 0, 1),
     "avx512-vnni": ("zmm", 0, 1), "rvv": ("v", 0, 8),
 }  # fmt: skip
-FLOATS = {"f32": "f", "f64": "d"}  # registers of scalar sets, by element type
+FLOATS = {"rv64gc": {"f32": "f", "f64": "d"}, "thumb2-dsp": {"f32": "s"}}  # registers by element type
 SCALARS = {"vmovd": "d", "vpextrd": "d", "shr": "da", "mov.word.store": "a", "mov.byte.store": "a"}  # on avx2
 IMMEDIATES = {"vpslld", "vpsrad"}  # whose last source is never memory
 COUNTS = {"avx512-vnni": (None, 1, 5, 16), "rvv": (1, 5, 32)}
@@ -28,6 +28,8 @@ def fill(isa, register, nbytes):
     """Load a register, or as many as hold the bytes, from the buffer named like its operand."""
     buffer, name = register
     match isa.name, name.rstrip("0123456789"):
+        case "thumb2-dsp", "s":
+            return [Instruction("vldr", name, (Address(buffer),))]
         case "thumb2-dsp", _:
             return [Instruction("ldr", f"r{int(name[1:]) + i}", (Address(buffer, 4 * i),)) for i in range(nbytes // 4)]
         case "rv32im", _:
@@ -55,6 +57,8 @@ def spill(isa, name, nbytes):
     """Store the first bytes of a register, or of as many as hold them."""
     out = Address("out")
     match isa.name, name.rstrip("0123456789"):
+        case "thumb2-dsp", "s":
+            return [Instruction("vstr", out, (name,))]
         case "thumb2-dsp", _:
             return [Instruction("str", out.plus(4 * i), (f"r{int(name[1:]) + i}",)) for i in range(-(-nbytes // 4))]
         case "rv32im", _:
@@ -89,7 +93,7 @@ def program_of(isa, op, count, memory):
     written, read = operand_elements(probe, meaning)
     names, body = {}, []
     for place, letter, kind in zip(range(4), "dabc", (meaning.result, *meaning.sources), strict=False):
-        own = FLOATS.get(kind, prefix) if isa.name == "rv64gc" else prefix
+        own = FLOATS.get(isa.name, {}).get(kind, prefix)
         scalar = (
             letter in SCALARS.get(op, "") if isa.name == "avx2" else isa.name == "rvv" and is_scalar(meaning, place)
         )
@@ -100,9 +104,9 @@ def program_of(isa, op, count, memory):
     for letter, kind, elements in zip("abc", meaning.sources, read, strict=False):
         if f"{{{letter}.at}}" in line or meaning.kind == "load" or (memory and letter == "abc"[len(read) - 1]):
             sources.append(Address(letter))
-        elif meaning.kind == "immediate":
-            sources.append(3)
-        elif letter != "a" and (op in IMMEDIATES or re.search(r"\.[vw]i|^s[lr]ai?$|^sl+i$|^shr$", op)):
+        elif meaning.kind == "immediate" or (
+            letter != "a" and (op in IMMEDIATES or re.search(r"\.[vw]i|^s[lr]ai?$|^sl+i$|^shr$", op))
+        ):
             sources.append(3)
         else:
             sources.append(names[letter])

@@ -16,7 +16,8 @@ from workloads.options import Options
 from workloads.program import count, walk
 
 SETS = [
-    ("avx2", {}), ("avx512-vnni", {}), ("rv64gc", {}), ("rvv", {"vlen": 128}), ("rvv", {"vlen": 256}),
+    ("avx2", {}), ("avx512-vnni", {}), ("rv64gc", {}), ("thumb2-dsp", {}), ("rvv", {"vlen": 128}),
+    ("rvv", {"vlen": 256}),
 ]  # fmt: skip
 LANES = {"avx2": 8}
 DIRECT = "direct"
@@ -159,7 +160,7 @@ def test_winograd_multiplies_that_many_times_less_in_its_products(lowering, fewe
     assert sum(inside) == spec.macs / fewer
 
 
-@pytest.mark.parametrize("name", ["host rv64gc", "host avx2", "host avx512-vnni", "riscv rv64gc"])
+@pytest.mark.parametrize("name", ["host rv64gc", "host avx2", "host avx512-vnni", "riscv rv64gc", "arm thumb2-dsp"])
 def test_compiled_float_kernels_leave_the_bytes_of_the_executor(name, c_toolchains, float_cases, tmp_path):
     isa = load_isa(c_toolchains.toolchain(name).isa)
     c_toolchains.compare(name, list(jobs(c_toolchains, float_cases, isa)), tmp_path)

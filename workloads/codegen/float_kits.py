@@ -34,6 +34,8 @@ def kits_of(isa: InstructionSet) -> tuple[FloatSet, ...]:
             return (_x86(isa, avx512_vnni.DIALECT, ()),)
         case "rv64gc":
             return (_rv64gc(isa),)
+        case "thumb2-dsp":
+            return (_thumb2(isa),)
         case "rvv":
             return tuple(_rvv(isa, group) for group in _GROUPS)
     raise NotImplementedError(f"{isa.name}: no kernels are generated in float32")
@@ -94,4 +96,20 @@ def _rvv(isa: InstructionSet, group: int) -> FloatSet:
         {"splat": "flw", "multiply_add": "vfmacc.vf.e32", "multiply_add_each": "vfmacc.vv.e32", "add": "vfadd.vv.e32",
          "subtract": "vfsub.vv.e32", "maximum": "vfmax.vf.e32", "minimum": "vfmin.vf.e32", "move": "vfmax.vv.e32"},
         load, store, Rates(multiply_add=group, load=2.0 * group, splat=0.5, latency=5.0), counted=True, lmul=group,
+    )  # fmt: skip
+
+
+def _thumb2(isa: InstructionSet) -> FloatSet:
+    """Return Thumb-2 with a float unit, one float at a time; its order suits the Cortex-M7."""
+    moves, sums = ("vldr", "vstr"), ("vadd.f32", "vsub.f32", "vfma.f32", "vminnm.f32", "vmaxnm.f32", "vmov.f32")
+    tuning = Tuning(
+        width=2, unit=dict.fromkeys((*moves, *sums), "float"), latency={"vldr": (1, 1)} | dict.fromkeys(sums, (3, 3))
+    )
+    return FloatSet(
+        isa, tuple(f"s{number}" for number in range(32)), (), 1,
+        {"splat": "vldr", "multiply_add": "vfma.f32", "multiply_add_each": "vfma.f32", "add": "vadd.f32",
+         "subtract": "vsub.f32", "maximum": "vmaxnm.f32", "minimum": "vminnm.f32", "move": "vmov.f32"},
+        lambda register, address, _: (Instruction("vldr", register, (address,)),),
+        lambda register, address, _: (Instruction("vstr", address, (register,)),),
+        Rates(multiply_add=1.0, load=1.0, splat=1.0, latency=3.0, overlap=False), tuning=tuning,
     )  # fmt: skip

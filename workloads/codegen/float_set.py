@@ -23,12 +23,16 @@ _UNROLL = 4  # vectors per iteration where data are only moved
 
 @dataclass(frozen=True)
 class Rates:
-    """Cycles between independent instructions, and between dependent multiply-adds; they rank tiles, price nothing."""
+    """Cycles between independent instructions, and between dependent multiply-adds; they rank tiles, price nothing.
+
+    Loads happen beside multiply-adds, or else (``overlap``) take turns with them.
+    """
 
     multiply_add: float
     load: float
     splat: float
     latency: float
+    overlap: bool = True
 
 
 @dataclass(frozen=True)

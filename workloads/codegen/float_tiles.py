@@ -82,7 +82,8 @@ def _step_cycles(kit: FloatSet, pixels: int, vectors: int) -> float:
     """Cycles of one step: bound by multiply-adds, by loads, or by the chain of one accumulator."""
     rates = kit.rates
     loads = pixels * rates.splat + vectors * rates.load
-    return max(pixels * vectors * rates.multiply_add, loads, rates.latency)
+    products = pixels * vectors * rates.multiply_add
+    return max(products if rates.overlap else products + loads, loads, rates.latency)
 
 
 def unroll_of(steps: int) -> int:
