@@ -52,7 +52,7 @@ SCALES, ZEROS = st.floats(2.0**-10, 4.0), st.integers(-128, 127)
 
 
 @on_every_set
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(data=st.data(), shape=st.lists(st.integers(1, 6), min_size=1, max_size=4).map(tuple), seed=st.integers(0, 999))
 def test_each_input_is_brought_to_the_output_s_quantization(name, parameters, data, shape, seed):
     axis = data.draw(st.integers(0, len(shape) - 1))

@@ -113,6 +113,12 @@ def test_a_depthwise_convolution_on_the_cube_equals_the_integer_kernel(case, sma
     check_convolution(case, small, seed)
 
 
+def test_blocks_of_channels_whose_largest_buffers_exceed_l1_together_share_it():
+    """Of 37 channels, 32 need most room for weights and five for the image."""
+    spec = ConvSpec(1, 11, 6, 37, 6, 3, 37, (1, 4), (2, 1), depthwise=True)
+    check_convolution((spec, (0, 0, 0, 0)), small=True, seed=0)
+
+
 @FEW
 @given(st.integers(1, 40), st.integers(1, 700), st.integers(1, 70), st.booleans(), st.integers(0, 2**32 - 1))
 def test_a_fully_connected_layer_on_the_cube_equals_the_integer_kernel(rows, depth, columns, small, seed):

@@ -78,7 +78,7 @@ def specs(draw):
 
 
 @on_every_set
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(spec=specs(), seed=st.integers(0, 2**32 - 1))
 @example(spec=TransposedSpec(1, 5, 4, 6, 10, 8, 5, (2, 2), (2, 2)), seed=0)
 @example(spec=TransposedSpec(1, 4, 4, 8, 8, 8, 3, (3, 3), (2, 2), (0, 0)), seed=1)

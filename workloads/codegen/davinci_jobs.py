@@ -17,7 +17,7 @@ from workloads.codegen.davinci_plan import (
     result_bytes,
     total_depth,
 )
-from workloads.codegen.davinci_tiles import HEADER_BYTES, Part, round_up, split
+from workloads.codegen.davinci_tiles import HEADER_BYTES, Part, half, largest, round_up, split
 
 if TYPE_CHECKING:
     from workloads.codegen.specs import ConvSpec
@@ -112,11 +112,23 @@ class Job:
 
 
 def make_jobs(spec: ConvSpec, isa: InstructionSet, options: Options) -> tuple[Job, ...]:
-    """Plan every block and lay out its constants one after the other."""
+    """Plan every block and lay out its constants one after the other.
+
+    Blocks share their buffers. Where those of L1 exceed it, each the largest of all blocks, half of it is planned with.
+    """
+    jobs = _jobs(spec, isa, isa, options)
+    used = largest(*(job.spaces for job in jobs))
+    if used["l1:input"] + used["l1:weights"] <= half(isa, "l1"):
+        return jobs
+    return _jobs(spec, isa, replace(isa, parameters={**isa.parameters, "l1_bytes": half(isa, "l1")}), options)
+
+
+def _jobs(spec: ConvSpec, isa: InstructionSet, planned: InstructionSet, options: Options) -> tuple[Job, ...]:
+    """Plan every block for a set that may have less room than there is."""
     jobs: list[Job] = []
     weights_at = columns_at = 0
     for block in blocks(spec, isa):
-        plan = make_plan(spec, block, isa, options)
+        plan = make_plan(spec, block, planned, options)
         job = Job(spec, isa, options, block, plan, depths(spec, block, plan.taps, isa), weights_at, columns_at)
         jobs.append(job)
         weights_at += block.trips * job.depth * job.columns
