@@ -85,7 +85,7 @@ SPECS = {
     "softmax": st.builds(SoftmaxSpec, st.integers(1, 3), st.integers(2, 90)),
 }  # fmt: skip
 FLOATS = st.builds(FloatSpec, st.one_of(SPECS["convolution"], SPECS["matrix"]), st.sampled_from([(), ("low", "high")]))
-ANY_SPEC = st.one_of(*SPECS.values(), FLOATS)
+ANY_SPEC = st.one_of(*SPECS.values())
 
 
 def generated(data, isa, spec) -> Program:
@@ -128,7 +128,7 @@ def drawn(data, core):
     """Draw a generated Program for a core, from one of the sets it executes whole."""
     lacking = {name for lack in getattr(core.timing, "lacks", ()) for name in lack.instructions}
     names = [name for name in core.instruction_sets if name in PROFILE_OF]
-    program = generated(data, core.isa(data.draw(st.sampled_from(names))), data.draw(ANY_SPEC))
+    program = generated(data, core.isa(data.draw(st.sampled_from(names))), data.draw(st.one_of(ANY_SPEC, FLOATS)))
     assume(lacking.isdisjoint(count(program).instructions))
     return program
 
