@@ -177,6 +177,7 @@ def _fitted(
 ) -> tuple[dict[str, tuple[Term, ...]], Kernel]:
     """Return the terms of a layer in a fitted runtime, and the Program that some of them are relative to."""
     from device_models import grey_box
+    from device_models.npu.explained import unit_terms
 
     prepared = grey_box.runtime_graph(graph, runtime, result.precision, result.batch)
     working = working_set(prepared)
@@ -193,6 +194,8 @@ def _fitted(
     terms: dict[str, tuple[Term, ...]] = {"work": (_work(prepared, amounts.layer),)}
     if kernel is not None:
         terms["program"] = (replace(_cycles(prepared, amounts.layer, kernel, setting.device), name="program_cycles"),)
+    if setting.device.core.model == "davinci":
+        terms["units"] = unit_terms(prepared, amounts.layer, setting)
     for part, scaled in by_part.items():
         inputs = tuple(parts.given(each.name, each.value, "s") for each in scaled)
         total = parts.Term(f"{part}_s", values[part], "s", " + ".join(each.name for each in scaled) or "0", inputs)

@@ -65,11 +65,11 @@ def npu_amounts(graph: Graph, layer: Layer, setting: Setting) -> LayerAmounts:
     distinct = sum(graph[name].nbytes for name in names)
     if kind == "free":
         return LayerAmounts(layer, kind, 0, dict.fromkeys(QUANTITIES, 0.0), (), distinct, 0.0, 0)
-    asked, share = _asked(graph, setting)[layer.name]
+    asked, busy = asked_of(graph, setting)[layer.name]
     seconds: dict[str, float | None] = dict.fromkeys(QUANTITIES)
     launch = setting.device.overhead.launch
     if asked.seconds is not None:
-        seconds |= {name: each * share[UNITS[name]] for name, each in asked.seconds.items()}
+        seconds |= {name: each * exposed(busy, UNITS[name]) for name, each in asked.seconds.items()}
     seconds["calls"] = launch.value if launch is not None and asked.first else 0.0
     seconds["host"] = COPY_S * sum(name in graph.inputs for name in layer.inputs)
     computed = 0.0 if asked.seconds is None else sum(asked.seconds[name] for name in ("cube", "diagonal", "vector"))
@@ -78,8 +78,8 @@ def npu_amounts(graph: Graph, layer: Layer, setting: Setting) -> LayerAmounts:
 
 
 @lru_cache(maxsize=KEPT)
-def _asked(graph: Graph, setting: Setting) -> dict[str, tuple[Asked, dict[str, float]]]:
-    """Return what every layer asks, and which share of each unit's time its kernel leaves exposed."""
+def asked_of(graph: Graph, setting: Setting) -> dict[str, tuple[Asked, dict[str, float]]]:
+    """Return what every layer that costs something asks, and how long each kind of unit is busy in its kernel. [s]"""
     found: dict[str, tuple[Asked, dict[str, float]]] = {}
     for kernel in fused(graph):
         parts = _kernel(graph, kernel, setting)
@@ -87,10 +87,14 @@ def _asked(graph: Graph, setting: Setting) -> dict[str, tuple[Asked, dict[str, f
         for part in parts:
             for name, each in (part.seconds or {}).items():
                 busy[UNITS[name]] += each
-        total = math.hypot(*busy.values())
-        share = {unit: each / total if total else 0.0 for unit, each in busy.items()}
-        found |= {layer.name: (part, share) for layer, part in zip(kernel, parts, strict=True)}
+        found |= {layer.name: (part, busy) for layer, part in zip(kernel, parts, strict=True)}
     return found
+
+
+def exposed(busy: Mapping[str, float], unit: str) -> float:
+    """Return the share of a unit's time that its kernel lasts for it; all parts add up to the root of the squares."""
+    total = math.hypot(*busy.values())
+    return busy[unit] / total if total else 0.0
 
 
 def _kernel(graph: Graph, kernel: tuple[Layer, ...], setting: Setting) -> list[Asked]:

@@ -29,6 +29,7 @@ SETTINGS = (
     ("ascend310b1", {}),
     ("stm32h7a3", {"runtime": "x-cube-ai-10"}),
     ("stm32h7a3", {"runtime": "cmsis-nn"}),
+    ("ascend310p3", {"runtime": "cann", "precision": "fp16", "batch": 4}),
 )
 
 
