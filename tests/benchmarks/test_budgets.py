@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from device_models.device import device_names
+
 ROOT = Path(__file__).parents[2]
+MEASURED = ROOT.parent / "shared" / "measured" / "mcu.csv"
 PRESAGE = Path(sys.executable).with_name("presage")
 FOUR_DEVICES = ["stm32h7a3", "ascend310b1", "epyc-9v45", "jh7110"]
 
@@ -34,6 +37,25 @@ def test_predicting_resnet50_on_four_devices_takes_two_seconds_and_400_megabytes
     benchmark.extra_info["peak_bytes"] = usage.ru_maxrss * 1024
     assert process.returncode == 0
     assert usage.ru_maxrss * 1024 < 400e6
+
+
+@pytest.mark.benchmark(group="command", min_rounds=3)
+def test_predicting_one_network_on_thirty_devices_takes_three_seconds(benchmark):
+    names = [name for name in device_names() if name not in ("null", "unit")][:30]
+    assert len(names) == 30
+    options = [word for name in names for word in ("--on", name)]
+    presage("predict", "mobilenet_v2", *options)  # prices the layers
+    benchmark(presage, "predict", "mobilenet_v2", *options)
+    assert benchmark.stats.stats.median < 3.0
+
+
+@pytest.mark.benchmark(group="command", min_rounds=3)
+@pytest.mark.skipif(not MEASURED.is_file(), reason="the folder of public measurements is not beside the repository")
+def test_validating_three_hundred_rows_takes_ten_seconds(benchmark, tmp_path):
+    arguments = ("validate", "--measured", str(MEASURED), "--format", "html", "--output", str(tmp_path / "page.html"))
+    presage(*arguments)  # prices the layers
+    benchmark(presage, *arguments)
+    assert benchmark.stats.stats.median < 10.0
 
 
 @pytest.mark.benchmark(group="command", min_rounds=3)
