@@ -203,11 +203,17 @@ class RuntimeErrors:
     coverage: float | None
 
 
+def _first(names: Sequence[str]) -> str:
+    """Return the first three names and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
 def runtime_table(found: Sequence[RuntimeErrors]) -> Table:
     """Return a row per runtime: rows, families, errors, and the share of rows inside the band."""
     rows = tuple(
         (
-            *cells((each.runtime, ", ".join(each.precisions), ", ".join(each.cores))),
+            *cells((each.runtime, ", ".join(each.precisions), _first(each.cores))),
             *cells((str(each.rows or MISSING), str(each.families or MISSING))),
             *_spread(each.held_out),
             Cell(MISSING if each.coverage is None else f"{100 * each.coverage:.0f}"),
