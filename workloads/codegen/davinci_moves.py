@@ -59,7 +59,7 @@ def _filled(elements: int, fill: int, isa: InstructionSet) -> Body:
 
 
 def copied(box: Box, isa: InstructionSet, room: int, work: Callable[[int], Body] | None = None) -> Body:
-    """Copy a box: as many runs at once as fit, or a run in pieces.
+    """Copy a box in tiles: as many of its inner loops as fit, and a part of the next one.
 
     Parameters
     ----------
@@ -68,30 +68,42 @@ def copied(box: Box, isa: InstructionSet, room: int, work: Callable[[int], Body]
     work
         Emit what becomes of a tile of so many bytes before it leaves the vector buffer.
     """
-    *around, (trips, read, written) = box.loops or ((1, 0, 0),)
+    around, size = [*box.loops, (box.run, 1, 1)], 1
+    tile: list[tuple[int, int, int]] = []
+    while around and size * around[-1][0] <= room:
+        tile.insert(0, around.pop())
+        size *= tile[0][0]
+    trips, read, written = around.pop() if around else (1, 0, 0)
     source, target = Address(buffer_name(box.source), box.source_offset), Address("output", box.target_offset)
     for number, (_, first, second) in enumerate(around):
         source, target = source.plus(**{f"axis{number}": first}), target.plus(**{f"axis{number}": second})
     body: Body = ()
-    if box.run <= room:
-        op = "mte2_ub" if read == box.run else "mte2_ub_runs"
-        for part in split(trips, room // box.run):
-            at, to = (
-                a.plus(part.start * step, tile=part.size * step) for a, step in ((source, read), (target, written))
-            )
-            tile = (
-                move(op, ROWS, at, (part.size, box.run), (read, box.run)),
-                *(work(part.size * box.run) if work else ()),
-                move("mte3", to, ROWS, (part.size, box.run), (box.run, written)),
-            )
-            body += loop(isa, "tile", part.trips, tile)
-    else:
-        for part in split(box.run, room):
-            at, to = (a.plus(part.start, row=step, tile=part.size) for a, step in ((source, read), (target, written)))
-            between = work(part.size) if work else ()
-            tile = (move("mte2_ub", ROWS, at, (1, part.size)), *between, move("mte3", to, ROWS, (1, part.size)))
-            body += nest(isa, [("row", trips), ("tile", part.trips)], tile)
+    for part in split(trips, room // size):
+        extents = [(part.size, read, written), *tile]
+        body += loop(isa, "tile", part.trips, (
+            *_moved(isa, source.plus(part.start * read, tile=part.size * read), [extent[:2] for extent in extents]),
+            *(work(part.size * size) if work else ()),
+            *_moved(
+                isa, target.plus(part.start * written, tile=part.size * written),
+                [(extent[0], extent[2]) for extent in extents], out=True,
+            ),
+        ))  # fmt: skip
     return nest(isa, [(f"axis{number}", trips) for number, (trips, _, _) in enumerate(around)], body)
+
+
+def _moved(isa: InstructionSet, place: Address, extents: list[tuple[int, int]], *, out: bool = False) -> Body:
+    """Move a tile between the vector buffer, where it is dense, and loops of (trips, stride) over bytes elsewhere."""
+    *loops, (rows, pitch), (run, _) = [(1, 0), *extents]
+    held, size = ROWS, rows * run
+    for number, (trips, stride) in reversed(list(enumerate(loops))):
+        held, place = held.plus(**{f"inner{number}": size}), place.plus(**{f"inner{number}": stride})
+        size *= trips
+    if out:
+        one = move("mte3", place, held, (rows, run), (run, pitch))
+    else:
+        near = rows == 1 or pitch == run
+        one = move("mte2_ub" if near else "mte2_ub_runs", held, place, (rows, run), (pitch, run))
+    return nest(isa, [(f"inner{number}", trips) for number, (trips, _) in enumerate(loops)], (one,))
 
 
 def pack(spec: MoveSpec, operands: Operands) -> dict[str, Array]:

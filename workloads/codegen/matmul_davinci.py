@@ -14,10 +14,13 @@ import numpy as np
 
 from workloads.arithmetic import effective_scales
 from workloads.codegen import davinci_epilogue as epilogue
-from workloads.codegen.common import loop
+from workloads.codegen.common import loop, readdressed
+from workloads.codegen.davinci_moves import copied
 from workloads.codegen.davinci_pack import quantization_words
 from workloads.codegen.davinci_plan import has_fixpipe
 from workloads.codegen.davinci_tiles import HEADER_BYTES, Part, move, name_of, on_chip, round_up, split
+from workloads.codegen.moves import boxes
+from workloads.codegen.specs import MoveSpec
 from workloads.options import DEFAULT, Options
 from workloads.program import Address, Buffer, Instruction, Program
 
@@ -125,8 +128,6 @@ def generate(spec: MatMulSpec, isa: InstructionSet, options: Options = DEFAULT) 
     if not plan.turns:
         taken = sum(buffer.copies * buffer.bytes for buffer in chip if buffer.space == "ub")
         room = min((isa.parameters["ub_bytes"] - taken) // 2, spec.depth * spec.columns)
-        if room < spec.depth:
-            raise NotImplementedError(f"{isa.name}: a column of {spec.depth} elements exceeds the vector buffer")
         globals_.append(Buffer(TURNED, spec.batch * spec.depth * spec.columns, "global"))
         chip += on_chip(isa, {"ub:rows": room})
         body += _turned(spec, isa, room)
@@ -161,16 +162,10 @@ def _constants(plan: Plan) -> Body:
 
 def _turned(spec: MatMulSpec, isa: InstructionSet, room: int) -> Body:
     """Write the second operand column by column: its bytes are gathered on their way into the vector buffer."""
-    depth, columns = spec.depth, spec.columns
-    held = Address("ub_rows")
-    body: Body = ()
-    for part in split(columns, room // depth):
-        source = Address("input2", part.start).plus(batch=depth * columns, tile=part.size, column=1)
-        column = move("mte2_ub_runs", held.plus(column=depth), source, (depth, 1), (columns, 1))
-        target = Address(TURNED, part.start * depth).plus(batch=depth * columns, tile=part.size * depth)
-        out = move("mte3", target, held, (1, part.size * depth))
-        body += loop(isa, "tile", part.trips, (*loop(isa, "column", part.size, (column,)), out))
-    return loop(isa, "batch", spec.batch, body)
+    names = {"input": "input2", "output": TURNED}
+    turn = MoveSpec("transpose", ((spec.batch, spec.depth, spec.columns),), (0, 2, 1))
+    moves = tuple(statement for box in boxes(turn) for statement in copied(box, isa, room))
+    return readdressed(moves, lambda at: Address(names.get(at.buffer, at.buffer), at.offset, at.strides))
 
 
 def _panel(plan: Plan, part: Part) -> Instruction:
