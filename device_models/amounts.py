@@ -55,10 +55,10 @@ QUANTITIES = {
 }
 OUTSIDE = 3.0  # a memory that is slower than the next nearer one by this is off the chip
 KINDS: tuple[Kind, ...] = ("weights", "activations")
-COMPUTE = frozenset(
-    "program peak macs outputs elements products widened winograd taps arranged vectors functions cube diagonal "
-    "vector".split()
-)
+COMPUTE = frozenset({
+    "program", "peak", "macs", "outputs", "elements", "products", "widened", "winograd", "taps", "arranged", "vectors",
+    "functions", "cube", "diagonal", "vector",
+})  # fmt: skip
 MEMORY = frozenset({"weights", "reloads", "activations", "streams", "passes", "copies", "shared", "inner", "outer"})
 
 

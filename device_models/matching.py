@@ -144,23 +144,21 @@ def find_runtime(name: str, precision: str, device: Device, year: int | None = N
     if not called:
         raise InputError("runtime", [f"runtime {name!r} is unknown; {_hint(name, [each.name for each in every])}"])
     able = [each for each in called if precision in each.precisions]
-    fitting = [each for each in able if each.knows(device.core.name)] or [
-        each for each in able if _is_alike(each, device.core.name)
-    ]
+    alike = [each for each in able if each.knows(device.core.name) or _is_alike(each, device.core.name)]
+    fitting = [each for each in alike if each.knows(device.core.name)] or alike
     if not fitting:
         names = ", ".join(each.name for each in called)
         raise InputError("runtime", [f"runtime {names} has no {precision} for core {device.core.name}"])
-    if len(dated := [each for each in fitting if each.years is not None]) < len(fitting):
+    dated = sorted((each.years, each.name) for each in alike if each.years is not None)
+    if len(dated) < len(alike):
         return fitting[0]
-    dated.sort(key=lambda each: each.years or (0, 0))
-    return next((each for each in dated if each.years and year is not None and year <= each.years[1]), dated[-1])
+    reaching = (name for years, name in dated if year is not None and year <= years[1])
+    return load_runtime(next(reaching, dated[-1][1]))
 
 
 def _is_alike(runtime: Runtime, core: str) -> bool:
-    """Whether a runtime's fit started from a prior that is a core's too."""
-    if runtime.prior is None:
-        return False
-    return any(fnmatchcase(core, pattern) for pattern in load_runtime(runtime.prior).prior_for)
+    """Whether a runtime's fit started from a prior that was written for a core too."""
+    return runtime.prior is not None and load_runtime(runtime.prior).knows(core)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

@@ -245,16 +245,20 @@ def load_runtime(name_or_path: str) -> Runtime:
     return read_runtime(Path(str(files("device_models") / "runtimes" / f"{name_or_path}.toml")))
 
 
-def prior_for(core: str) -> Runtime:
-    """Return the runtime that a fit for a core starts from: the one whose pattern says most of the core's name."""
-    found: list[tuple[int, str]] = []
+def prior_for(core: str, precision: str | None = None) -> Runtime:
+    """Return the runtime that a fit for a core starts from: the one whose pattern says most of the core's name.
+
+    Of several for one core, it is the one for the precision.
+    """
+    found: list[tuple[int, int, str]] = []
     for name in runtime_names():
         if name != GENERATED:
-            patterns = [each for each in load_runtime(name).prior_for if fnmatchcase(core, each)]
-            found += [(len(pattern), name) for pattern in patterns]
+            start = load_runtime(name)
+            patterns = [each for each in start.prior_for if fnmatchcase(core, each)]
+            found += [(precision in start.precisions, len(pattern), name) for pattern in patterns]
     if not found:
         raise InputError("runtime", [f"no prior for core {core!r}; name one"])
-    return load_runtime(max(found)[1])
+    return load_runtime(max(found)[2])
 
 
 def read_runtime(path: Path) -> Runtime:

@@ -28,6 +28,8 @@ class Heading:
     ----------
     origin
         Where the rows are from, for rows that name no source.
+    years
+        First and last year of the rows, where the name alone does not tell the generation of kernels.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Heading:
     aliases: tuple[str, ...] = ()
     drops_dead_channels: bool = False
     origin: str = "the user's own measurements"
+    years: tuple[int, int] | None = None
 
 
 def calibrated_runtime(calibration: Calibration, heading: Heading) -> Runtime:
@@ -55,6 +58,7 @@ def runtime_toml(calibration: Calibration, heading: Heading) -> str:
         f"cores = {_texts(sorted({each.matched.device.core.name for each in samples}))}",
         f"precisions = {_texts(sorted({each.matched.row.precision for each in samples}))}",
         f"prior = {_text(start.name)}",
+        *([] if heading.years is None else [f"years = {list(heading.years)}"]),
         f"drops_dead_channels = {json.dumps(heading.drops_dead_channels)}",
         "",
         *_factors(start.core_factors, start.sources, sources),

@@ -13,7 +13,7 @@ import numpy as np
 from device_models.amounts import QUANTITIES
 from device_models.calibrate import Calibration, Sample, calibrate, sample
 from device_models.device import load_device
-from device_models.matching import Matched, Unmatched, find_device, match
+from device_models.matching import Matched, Unmatched, device_of, match
 from device_models.measured import Measured, read_measured
 from device_models.runtime import Z80, Runtime, load_runtime, prior_for
 from device_models.runtime_file import Heading, runtime_toml
@@ -45,6 +45,10 @@ class Request:
         The device of all rows; None where the rows name it.
     prior
         Where the fit starts; None for that of the device's core.
+    title, aliases
+        What the runtime is called, and by what other names; the file's where not said.
+    years
+        First and last year of the rows to take; rows without one are not taken.
     """
 
     measured: Path | None
@@ -54,6 +58,9 @@ class Request:
     prior: str | None = None
     models: tuple[Path, ...] = ()
     drops_dead_channels: bool = False
+    title: str | None = None
+    aliases: tuple[str, ...] = ()
+    years: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,9 +126,9 @@ def answer(asked: Request) -> Answer:
     if not samples:
         raise InputError(asked.measured, [f"line {each.row.line}: {each.reason}" for each in unmatched])
     fitted = calibrate(samples, start)
-    title = asked.runtime or rows[0].runtime or asked.name
-    aliases = tuple(dict.fromkeys(row.runtime for row in rows if row.runtime))
-    heading = Heading(asked.name, title, aliases, asked.drops_dead_channels, asked.measured.name)
+    title = asked.title or asked.runtime or rows[0].runtime or asked.name
+    aliases = tuple(dict.fromkeys((*(row.runtime for row in rows if row.runtime), *asked.aliases)))
+    heading = Heading(asked.name, title, aliases, asked.drops_dead_channels, asked.measured.name, asked.years)
     return Answer(
         f"Calibration of {title}",
         runtime_toml(fitted, heading),
@@ -146,7 +153,7 @@ def _start(rows: Sequence[Measured], asked: Request, device: Device | None) -> R
     faults = {}
     for row in rows:
         try:
-            return prior_for(find_device(row.device).core.name)
+            return prior_for(device_of(row).core.name, row.precision)
         except InputError as error:
             faults[row.device] = f"line {row.line}: {'; '.join(error.problems)}"
     named = [fault for name, fault in faults.items() if name]
@@ -165,7 +172,13 @@ def _chosen(rows: tuple[Measured, ...], asked: Request) -> list[Measured]:
     chosen = [row for row in rows if fnmatchcase(row.runtime.lower(), pattern)]
     if not chosen:
         raise InputError("--runtime", [f"no row is of {asked.runtime!r}; there are {', '.join(map(repr, names))}"])
-    return chosen
+    if asked.years is None:
+        return chosen
+    first, last = asked.years
+    dated = [row for row in chosen if row.year is not None and first <= row.year <= last]
+    if not dated:
+        raise InputError("--years", [f"no row of these is from {first} to {last}"])
+    return dated
 
 
 def _samples(found: list[Matched | Unmatched], models: Models, start: Runtime) -> tuple[list[Sample], list[Unmatched]]:

@@ -48,6 +48,9 @@ def calibrate(
     drops_dead_channels: Annotated[
         bool, typer.Option("--drops-dead-channels", help="The runtime leaves out channels that always hold zero.")
     ] = False,
+    title: Annotated[str | None, typer.Option(help="What the runtime is called; default: as in the file.")] = None,
+    alias: Annotated[list[str] | None, typer.Option(help="Another name of it. May be repeated.")] = None,
+    years: Annotated[str | None, typer.Option(help="Take rows of these years only, e.g. 2022-2023.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the residuals here (.html or .md).")] = None,
     models: ModelsOption = None,
     format: Annotated[Form, typer.Option("--format")] = Form.TEXT,  # noqa: A002 (the option's public name)
@@ -62,7 +65,10 @@ def calibrate(
     path = output or Path(f"{measured.stem if measured else 'prior'}.toml")
     if path.suffix != ".toml":
         raise InputError("--output", [f"{path} does not end in .toml"])
-    asked = Request(measured, path.stem, runtime, on, prior, tuple(models or ()), drops_dead_channels)
+    asked = Request(
+        measured, path.stem, runtime, on, prior, tuple(models or ()), drops_dead_channels, title, tuple(alias or ()),
+        _years(years),
+    )  # fmt: skip
     found = answer(asked)
     if report is not None:
         write(report, page.html(found.page) if report.suffix == ".html" else with_images(found.page, report))
@@ -77,6 +83,18 @@ def calibrate(
     for each in found.unmatched:
         typer.echo(f"not used, line {each.row.line}: {each.reason}")
     typer.echo(f"\nUse it with --runtime {path}")
+
+
+def _years(text: str | None) -> tuple[int, int] | None:
+    """Return the first and last year of a range."""
+    from workloads.errors import InputError
+
+    if text is None:
+        return None
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and (last or first).isdecimal() and int(first) <= int(last or first)):
+        raise InputError("--years", [f"{text!r} is no range of years; write it like 2022-2023"])
+    return int(first), int(last or first)
 
 
 def validate(

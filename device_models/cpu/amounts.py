@@ -11,7 +11,7 @@ from device_models.cpu.blocks import Blocks, direct, winograd
 from device_models.layer_classes import layer_class
 from device_models.memory import Traffic, added, home, memory_time
 from workloads.graph import layer_macs
-from workloads.operators import Pool2d
+from workloads.operators import HardSwish, LayerNorm, Pool2d
 
 if TYPE_CHECKING:
     from device_models.amounts import LayerAmounts
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 KEPT = 8  # networks: fits and estimates come back to the same ones
 PRODUCTS = frozenset({"first", "pointwise", "winograd", "conv", "dense"})
+STEPS = {HardSwish: 4, LayerNorm: 8}  # operations on a vector, of functions without an exponential
 ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 SUMMED_BYTES = {"fp32": 4, "fp16": 2, "int8": 12}  # an int8 sum is written, packed and read again as 32 bits
 SUMMED_VECTORS = {"fp32": 1, "fp16": 1, "int8": 4}  # of a sum on its way to the output
@@ -128,7 +129,9 @@ def _cycles(graph: Graph, layer: Layer, asked: Asked, device: Device) -> dict[st
     width = min(lanes(device), NARROW) if asked.precision == "int8" else lanes(device)
     outputs = sum(graph[name].elements for name in layer.outputs)
     larger = max(outputs, sum(graph[name].elements for name in layer.inputs if not graph[name].is_constant))
+    steps = next((number for kind, number in STEPS.items() if isinstance(layer.operator, kind)), None)
     function = device.operators.get("exponential")
+    each = steps / width if steps is not None else None if function is None else function.value
     passed = outputs * math.prod(layer.operator.kernel) if isinstance(layer.operator, Pool2d) else larger
     found: dict[str, float | None] = {
         "macs": asked.macs * share,
@@ -136,7 +139,7 @@ def _cycles(graph: Graph, layer: Layer, asked: Asked, device: Device) -> dict[st
         "outputs": outputs * share,
         "taps": asked.macs / width * share,
         "vectors": passed / width * share,
-        "functions": None if function is None else larger * function.value * share,
+        "functions": None if each is None else larger * each * share,
         "products": 0.0,
         "widened": 0.0,
         "winograd": 0.0,
