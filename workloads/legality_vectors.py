@@ -3,6 +3,7 @@
 References
 ----------
 .. [1] RISC-V "V" Vector Extension 1.0, 3.4.1 (SEW), 3.4.2 (LMUL), 5.2 (vector operands), 10.1 (forms, immediates).
+.. [2] The draft 0.7.1 of it, 3.2.2 (LMUL), 6.1 (VSETVLI), 11.2 and 11.3 (widening, narrowing).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ _WIDTHS = {f"e{width}": width for width in (8, 16, 32, 64)}
 _GROUPS = {f"m{size}": Fraction(size) for size in (1, 2, 4, 8)} | {f"mf{size}": Fraction(1, size) for size in (2, 4, 8)}
 _FORM = re.compile(r"v\w+\.(?P<form>[vw][vxif])\.e\d+")
 _SUFFIX = re.compile(r"v.*\.e(\d+)")
+_POLICIES = {"ta", "tu", "ma", "mu"}  # of version 1.0: what becomes of lanes beyond vl, and of masked ones
 _UNSIGNED = ("shift_left", "shift_right", "narrow")  # whose immediates are 0..31, others' are -16..15
 
 
@@ -81,9 +83,14 @@ def type_faults(isa: InstructionSet, instruction: Instruction) -> Iterator[str]:
     if instruction.op != "vsetvli" or not instruction.sources:
         return
     names = [str(source) for source in instruction.sources]
-    if len(names) != 2 or names[0] not in _WIDTHS or names[1] not in _GROUPS:
-        expected = f"SEW, one of {', '.join(_WIDTHS)}, and LMUL, one of {', '.join(_GROUPS)}"
-        yield f"sets {', '.join(names)}; expected {expected}"
+    groups = [name for name, size in _GROUPS.items() if size >= 1 or not isa.whole_groups]
+    if isa.whole_groups and _POLICIES.intersection(names):
+        yield f"sets {', '.join(names)}; {isa.name} has no policies of tail and mask: lanes beyond vl become zero"
+        return
+    if len(names) != 2 or names[0] not in _WIDTHS or names[1] not in groups:
+        expected = f"SEW, one of {', '.join(_WIDTHS)}, and LMUL, one of {', '.join(groups)}"
+        fractional = len(names) == 2 and names[1] in _GROUPS
+        yield f"sets {', '.join(names)}; expected {expected}" + (": no fractions of a register" if fractional else "")
         return
     width, group = _WIDTHS[names[0]], _GROUPS[names[1]]
     if width > group * _ELEN:
@@ -100,9 +107,11 @@ def vector_faults(isa: InstructionSet, instruction: Instruction, meaning: Meanin
     if "vlen" not in isa.parameters:
         return
     written, read = operand_elements(instruction, meaning)
-    target = group_of(isa, instruction.destination, meaning.holds or meaning.result, written)
+    suffix = _SUFFIX.fullmatch(instruction.op)
+    unit = int(suffix[1]) if suffix and isa.whole_groups else 0
+    target = _group(isa, instruction.destination, meaning.holds or meaning.result, written, unit)
     sources = [
-        group_of(isa, operand, kind, elements)
+        _group(isa, operand, kind, elements, unit)
         for operand, kind, elements in zip(instruction.sources, meaning.sources, read, strict=True)
     ]
     for group in (target, *sources):
@@ -113,25 +122,31 @@ def vector_faults(isa: InstructionSet, instruction: Instruction, meaning: Meanin
         elif group.first % group.registers:
             yield f"{group} is no group: {group.registers} registers begin at a multiple of {group.registers}"
     for group in sources:
-        if target is not None and group is not None and _clash(target, group):
+        if target is not None and group is not None and _clash(target, group, strict=isa.whole_groups):
             yield f"{target} of {target.width}-bit results overlaps {group} of {group.width}-bit elements"
     yield from _form_faults(instruction, meaning)
 
 
-def group_of(isa: InstructionSet, operand: Operand | None, kind: str, elements: int) -> Group | None:
-    """Return the registers of a vector operand: the smallest group that holds its elements; None for others."""
+def _group(isa: InstructionSet, operand: Operand | None, kind: str, elements: int, unit: int) -> Group | None:
+    """Return the registers of a vector operand: the smallest group that holds its elements; None for others.
+
+    Where groups are whole, elements of ``unit`` bits (SEW) take a register at least, and wider ones as many more.
+    """
     match = re.fullmatch(r"v(\d+)", operand) if isinstance(operand, str) else None
     if match is None:
         return None
     width, vlen = 8 * ELEMENT_BYTES[kind], isa.parameters["vlen"]
-    needed = -(-elements * width // vlen)
-    return Group(int(match[1]), 1 << (needed - 1).bit_length(), width, elements * width * 2 <= vlen)
+    needed = max(-(-elements * width // vlen), width // unit if unit else 1)
+    partial = not unit and elements * width * 2 <= vlen
+    return Group(int(match[1]), 1 << (needed - 1).bit_length(), width, partial)
 
 
-def _clash(target: Group, source: Group) -> bool:
-    """Whether results would overwrite elements of another width before they are read."""
+def _clash(target: Group, source: Group, *, strict: bool) -> bool:
+    """Whether results would overwrite elements of another width before they are read, or ``strict``ly any of them."""
     if target.width == source.width or target.end <= source.first or source.end <= target.first:
         return False
+    if strict:
+        return True
     if target.width < source.width:
         return target.first != source.first
     return source.partial or source.end != target.end

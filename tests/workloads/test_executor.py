@@ -81,6 +81,50 @@ def test_lanewise_operations_equal_python_integers(kind, types, saturate, lanes,
     assert out.view(DTYPES[result]).tolist() == expected
 
 
+LOWEST_32, LOWEST_64 = -(2**31), -(2**63)
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "a", "b", "expected"),
+    [  # RISC-V ISA manual, M extension, table of division by zero and overflow; Armv7-M, SDIV with DIV_0_TRP 0
+        *((name, "div", 7, 0, -1) for name in ("rv32im", "rv64im", "rv64gc")), ("thumb2-dsp", "sdiv", 7, 0, 0),
+        ("rv32im", "div", LOWEST_32, 0, -1), ("rv64gc", "div", LOWEST_64, 0, -1), ("rv64gc", "div", 0, 0, -1),
+        ("rv32im", "div", LOWEST_32, -1, LOWEST_32), ("thumb2-dsp", "sdiv", LOWEST_32, -1, LOWEST_32),
+        *((name, "div", LOWEST_64, -1, LOWEST_64) for name in ("rv64im", "rv64gc")), ("rv64gc", "div", 5, -1, -5),
+        ("rv64gc", "div", LOWEST_64, 3, -3074457345618258602), ("rv64gc", "div", LOWEST_64, LOWEST_64, 1),
+        ("rv64gc", "div", -7, 2, -3), ("rv64gc", "div", 7, -2, -3), ("rv64gc", "div", LOWEST_64, 1, LOWEST_64),
+        ("rv64gc", "div", 2**63 - 1, LOWEST_64, 0),
+    ],
+)  # fmt: skip
+def test_a_quotient_is_cut_towards_zero_and_without_one_is_what_the_core_gives(name, op, a, b, expected):
+    kind = load_isa(name).meaning(op).result
+    x, y = (np.array([value], DTYPES[kind]) for value in (a, b))
+    out = run(load_isa(name).meaning(op), x, y, out=x.nbytes)
+    assert out.view(DTYPES[kind])[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "op", "count", "left"),
+    [
+        ("avx2", "vmovd.load", None, 4), ("avx2", "vmovq.load", None, 8), ("avx2", "vmovdqu.xmm.load", None, 16),
+        ("avx2", "vmovdqu.load", None, 32), ("rvv-071", "vle.v.e8", 5, 5), ("rvv-071", "vle.v.e8", 20, 20),
+        ("rvv-071", "vle.v.e8", 33, 33), ("rvv-071", "vle.v.e32", 4, 16),
+    ],
+)  # fmt: skip
+def test_what_a_load_leaves_free_of_its_registers_is_zero(name, op, count, left):
+    isa = load_isa(name)
+    prefix, size = ("ymm", 32) if name == "avx2" else ("v", 16)
+    group = size << (-(-left // size) - 1).bit_length()  # of 1, 2 or 4 registers
+    whole, store = ("vmovdqu.load", "vmovdqu.store") if name == "avx2" else ("vle.v.e8", "vsb.v.e8")
+    fill = tuple(Instruction(whole, f"{prefix}{n}", (Address("ones", size * n),), size) for n in range(5))
+    keep = tuple(Instruction(store, Address("out", size * n), (f"{prefix}{n}",), size) for n in range(5))
+    load = Instruction(op, f"{prefix}0", (Address("data"),), count)
+    buffers = (Buffer("ones", 5 * size, role="input"), Buffer("data", 64, role="input"), Buffer("out", 5 * size))
+    ones, data = np.full(5 * size, 1, np.uint8), np.full(64, 7, np.uint8)
+    out = execute(Program("p", isa, buffers, (*fill, load, *keep)), {"ones": ones, "data": data}).buffers["out"]
+    assert out.tolist() == [7] * left + [0] * (group - left) + [1] * (5 * size - group)
+
+
 @settings(max_examples=60, deadline=None)
 @given(a=st.integers(-(2**31), 2**31 - 1), b=st.integers(0, 31), rounding=st.sampled_from(["none", "up"]))
 def test_right_shifts_floor_or_round_half_up(a, b, rounding):

@@ -253,6 +253,31 @@ def test_a_draft_program_has_no_instruction_of_version_one():
     assert reasons(RVV, I("vlb.v.e16", "v0", (Address("data"),), 8))[0].startswith("rvv has no instruction 'vlb.v.e16'")
 
 
+DRAFT = [  # version 0.7.1: groups of whole registers, and results that share none with elements of another width
+    (I("vsetvli", None, ("e16", "m2"), 16), []),
+    (I("vsetvli", None, ("e8", "mf2"), 8),
+     [f"sets e8, mf2; expected {TYPES.removesuffix(', mf2, mf4, mf8')}: no fractions of a register"]),
+    (I("vsetvli", None, ("e8", "m1", "ta", "ma"), 8),
+     ["sets e8, m1, ta, ma; rvv-071 has no policies of tail and mask: lanes beyond vl become zero"]),
+    (I("vwmul.vv.e8", "v2", ("v8", "v9"), 4), []),
+    (I("vwmul.vv.e8", "v3", ("v8", "v9"), 4), ["v3..v4 is no group: 2 registers begin at a multiple of 2"]),
+    (I("vwmul.vv.e8", "v8", ("v9", "v10"), 16), ["v8..v9 of 16-bit results overlaps v9 of 8-bit elements"]),
+    (I("vwadd.wv.e8", "v8", ("v8", "v10"), 16), []),
+    (I("vnclip.vi.e8", "v4", ("v4", 0), 16), ["v4 of 8-bit results overlaps v4..v5 of 16-bit elements"]),
+    (I("vnclip.vi.e8", "v6", ("v4", 0), 4), []),
+    (I("vnclip.vi.e8", "v6", ("v5", 0), 4), ["v5..v6 is no group: 2 registers begin at a multiple of 2",
+     "v6 of 8-bit results overlaps v5..v6 of 16-bit elements"]),
+    (I("vl1r.v", "v4", (Address("data"),), 16), ["rvv-071 has no instruction 'vl1r.v'; "]),
+    (I("vmv1r.v", "v4", ("v5",), 16), ["rvv-071 has no instruction 'vmv1r.v'; "]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("instruction", "expected"), DRAFT, ids=lambda value: getattr(value, "op", ""))
+def test_register_groups_of_the_draft_are_those_of_its_specification(instruction, expected):
+    found = sorted(reasons(load_isa("rvv-071"), instruction))
+    assert [re.sub("(?<=; )(did|known).*", "", fault) for fault in found] == sorted(expected)
+
+
 def test_all_faults_come_at_once_with_loops_index_and_text():
     body = Loop("row", 3, (
         I("vle8.v", "v0", (Address("data", 0, (("row", 40),)),), 32),

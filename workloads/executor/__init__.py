@@ -12,7 +12,7 @@ immediate, broadcast,     d[i] = a[0], from an immediate, a register, memory
 broadcast_load
 extend                    d[i] = a[start + i * step], sign- or zero-extended (SXTB16 with ROR #8: start 1, step 2)
 narrow                    d[i] = saturate(a[i]), or saturate(a[i] >> b) with ``rounding``
-add, subtract, multiply,  d[i] = a[i] op b[i]; divide truncates towards zero and gives 0 for a zero divisor (as SDIV)
+add, subtract, multiply,  d[i] = a[i] op b[i]; divide truncates towards zero, a zero divisor gives ``zero_quotient``
 divide, and, or, xor,
 minimum, maximum
 multiply_add              d[i] = a[i] * b[i] + c[i]; c is the destination with ``accumulate``

@@ -203,8 +203,11 @@ def _instruction(code: Code, program: Program, instruction: Instruction, moves: 
     if meaning.zeroing and isinstance(instruction.destination, str):
         first, size, _ = program.isa.register(instruction.destination)
         active = operand_elements(instruction, meaning)[0] * ELEMENT_BYTES[held]
-        zero = _place(code, program, 0, "s64", 0)
-        _emit(code, plain_row(k.COPY, max(size - active, 0), "s8", 0), (Place(first + active, (), "s8", 1), zero), {})
+        size <<= (max(-(-active // size), 1) - 1).bit_length()  # of the group of registers
+        if size > active:
+            zero = _place(code, program, 0, "s64", 0)
+            beyond = Place(first + active, (), "s8", 1)
+            _emit(code, plain_row(k.COPY, size - active, "s8", 0), (beyond, zero), {})
 
 
 def _traffic(

@@ -135,10 +135,18 @@ def _integer_lane(row: Int, opcode: Int, a: Int, b: Int, c: Int) -> Int:  # noqa
         return np.int64(a < b)
     if opcode == k.CLZ:
         return _leading_zeros(column(row, k.TYPE_A), a)
-    if b == 0:  # k.DIVIDE: as Arm's SDIV
-        return np.int64(0)
-    magnitude = abs(a) // abs(b)
-    return -magnitude if (a < 0) != (b < 0) else magnitude
+    return _quotient(a, b, column(row, k.X0))
+
+
+@kernel
+def _quotient(a: Int, b: Int, zero_quotient: Int) -> Int:
+    """Divide towards zero; the lowest integer by -1 is itself."""
+    if b == 0:
+        return zero_quotient
+    if b == -1:
+        return a if a < -_HIGHEST else -a
+    floor = a // b
+    return floor + 1 if floor < 0 and floor * b != a else floor
 
 
 @kernel

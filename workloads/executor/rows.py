@@ -102,7 +102,7 @@ def _limits(kind: str) -> tuple[int, int]:
 
 
 def _blocks(row: list[int], meaning: Meaning, instruction: Instruction) -> None:
-    """Fill the extents and strides of block instructions and the lanes that a permutation's indices count."""
+    """Fill the extents and strides of block instructions, and what only one meaning has."""
     shape, size = instruction.shape, ELEMENT_BYTES[meaning.result]
     match meaning.kind:
         case "copy_block":
@@ -119,6 +119,8 @@ def _blocks(row: list[int], meaning: Meaning, instruction: Instruction) -> None:
             row[k.SOURCES] = 3 if meaning.accumulate else 2
         case "permute":
             row[k.X1] = meaning.lanes
+        case "divide":
+            row[k.X0] = meaning.zero_quotient
 
 
 def specialize(

@@ -51,6 +51,8 @@ class Meaning:
         Positions of sources that give one element to every lane (vwmacc.vx: 0).
     zeroing
         The destination register's bytes beyond the active lanes become zero instead of staying as they were.
+    zero_quotient
+        What a ``divide`` of integers gives for a zero divisor.
     indices
         Source lane of each destination lane of a ``permute``; empty when the instruction's ``shape`` gives them.
     unit
@@ -75,6 +77,7 @@ class Meaning:
     holds: str = ""
     scalar_sources: tuple[int, ...] = ()
     zeroing: bool = False
+    zero_quotient: int = 0
     indices: tuple[int, ...] = ()
     unit: int = 0
     spaces: tuple[str, ...] = ()
@@ -101,6 +104,9 @@ class InstructionSet:
     ----------
     load_store
         Only loads and stores take operands in memory.
+    whole_groups
+        Groups of vector registers (LMUL) are of one register or more, and those of results and sources of another
+        width multiples of it, however few lanes there are.
     """
 
     name: str
@@ -112,6 +118,7 @@ class InstructionSet:
     spaces: tuple[str, ...] = ("memory",)
     parameters: Mapping[str, int] = field(default_factory=dict)
     load_store: bool = False
+    whole_groups: bool = False
 
     def __hash__(self) -> int:
         return hash((self.name, *sorted(self.parameters.items())))
@@ -228,4 +235,5 @@ def load_isa(name: str, **parameters: int) -> InstructionSet:
         spaces=tuple(table.get("spaces", ("memory",))),
         parameters=values,
         load_store=table.get("load_store", False),
+        whole_groups=table.get("whole_groups", False),
     )
