@@ -7,7 +7,7 @@ products in the order of kernel row, tap and input channel, each fused into one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from workloads.codegen.common import Image, loop, nest, padded_copy, split
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from workloads.codegen.geometry import Convolution
     from workloads.codegen.regions import Constants
     from workloads.options import Options
+
+_CHUNK_BYTES = 1 << 16  # of the inputs of a chunk of pixels, where a row has no other end: near the core in any cache
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,34 @@ def generate(name: str, conv: Convolution, bounds: tuple[str, ...], kit: FloatSe
     """Return the Program of a convolution."""
     table = table_of(kit, conv.channels_out)
     image, padding, scratch = padded(kit, conv, table)
-    body = products(kit, _whole(conv, image, table, bounds), tile_of(kit, options), options.unroll or 1)
+    job, tile, unroll = _whole(conv, image, table, bounds), tile_of(kit, options), options.unroll or 1
+    chunk = _chunk(conv, kit, tile)
+    if chunk is None:
+        body = products(kit, replace(job, loops=(("row", conv.height_out),)), tile, unroll)
+    else:
+        body = ()
+        for first, width, trips in split(conv.width_out, chunk):
+            source = job.source.plus(first * job.pitch, chunk=width * job.pitch)
+            target = job.target.plus(first * job.target_pitch, chunk=width * job.target_pitch)
+            part = products(kit, replace(job, width=width, source=source, target=target), tile, unroll)
+            body += loop(kit.isa, "chunk", trips, part)
+        body = loop(kit.isa, "row", conv.height_out, body)
     body = nest(kit.isa, [("image", conv.batch), ("group", conv.groups)], body)
     return Program(name, kit.isa, buffers_of(conv, table, scratch), padding + body, conv.macs)
+
+
+def _chunk(conv: Convolution, kit: FloatSet, tile: Tile) -> int | None:
+    """Return the pixels of a row that all blocks of channels see in turn; None where each block sees the whole image.
+
+    What moves fewer bytes: the image again for each block of channels, or the weights again for each chunk of pixels.
+    """
+    depth, per_group = conv.channels // conv.groups, conv.channels_out // conv.groups
+    pixels = conv.width_out if conv.height_out > 1 else max(tile.pixels, _CHUNK_BYTES // (FLOAT_BYTES * depth))
+    chunks = conv.height_out * -(-conv.width_out // pixels)
+    blocks = -(-len(kit.cut(per_group)) // tile.vectors)
+    image = conv.padded_height * conv.padded_width * depth
+    weights = per_group * conv.kernel[0] * conv.kernel[1] * depth
+    return min(pixels, conv.width_out) if image + chunks * weights < blocks * image + weights else None
 
 
 def buffers_of(
@@ -134,7 +161,6 @@ def _whole(conv: Convolution, image: Image, table: Constants, bounds: tuple[str,
         ),
         target_pitch=pixel,
         bounds=tuple((name, table.address(name)) for name in bounds),
-        loops=(("row", conv.height_out),),
     )  # fmt: skip
 
 
