@@ -90,12 +90,15 @@ class Timing(Sourced):
     functions
         How many times longer the library's functions (exponentials, divisions, normalisations) take than the
         instructions of their formulas; as long where absent. A Program's instructions are priced by themselves.
+    vectors
+        Vector units beside each matrix unit, one where absent; a Program uses one.
     """
 
     repeat: Figure[Bytes]
     burst: Figure[Bytes]
     latency: Figure[Cycles]
     functions: Figure[float] | None = None
+    vectors: Figure[int] | None = None
     cube: Cube
     scalar: Scalar
     vector: tuple[Vector, ...] = ()

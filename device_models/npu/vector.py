@@ -88,10 +88,11 @@ def _slower(core: Core, layer: Layer, counts: Mapping[str, int]) -> float:
 
 
 def _repeats(graph: Graph, names: Iterable[str], core: Core) -> float:
-    """Return the repeats of half-precision elements of the largest of some tensors."""
+    """Return the repeats of half-precision elements of the largest of some tensors, on each vector unit of a core."""
     timing: Timing = core.timing
+    units = 1 if timing.vectors is None else timing.vectors.value
     elements = max((stored_elements(graph, name) for name in names if not graph[name].is_constant), default=0)
-    return elements * HALF_BYTES / timing.repeat.value
+    return elements * HALF_BYTES / timing.repeat.value / units
 
 
 def _per_repeat(core: Core, mnemonic: str) -> float:
