@@ -8,6 +8,7 @@ import pytest
 
 from device_models.estimate import estimate
 from simulator import cli
+from simulator.arguments import completed
 from workloads.models import build
 
 NETWORKS = ("resnet8", "dscnn_kws", "mobilenet_v2_0.35_128", "fc_autoencoder")
@@ -92,6 +93,19 @@ def test_several_files_are_one_validation_that_counts_no_measurement_twice(presa
     assert ("again.csv", 2, "the same measurement as mine.csv:2") in [
         (each["file"], each["line"], each["reason"]) for each in found["unmatched"]
     ]
+
+
+def test_an_option_takes_every_value_up_to_the_next_option():
+    given = ["validate", "--measured", "a", "b", "--models", "c", "d", "e", "--format", "json"]
+    assert completed(given) == ["validate", "--measured", "a", "--measured", "b", "--models", "c", "--models", "d",
+                                "--models", "e", "--format", "json"]  # fmt: skip
+    for same in (
+        ["validate"],
+        [],
+        ["predict", "a", "b", "--on", "c"],
+        ["validate", "--measured", "a", "--measured", "b"],
+    ):
+        assert completed(same) == same
 
 
 def test_a_device_and_a_runtime_may_stand_for_those_of_the_rows(presage, tmp_path):
