@@ -38,7 +38,7 @@ MATRICES = {  # Lavin and Gray 2016, section 4.1 and 4.2: B and A, transposed
         [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]],
     ),
 }  # fmt: skip
-FEW = settings(max_examples=20, deadline=None)
+FEW = settings(max_examples=12, deadline=None)
 
 
 def drawn_options(data, spec, isa, *lowerings):
@@ -70,7 +70,7 @@ def test_a_product_adds_fused_products_in_the_stated_order(name, parameters, dat
 
 @pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_a_direct_convolution_is_as_near_to_the_exact_one_as_its_roundings_allow(name, parameters, seed, float_cases):
     """One rounding a product: |error| <= n u / (1 - n u) times the sum of the magnitudes (Higham 2002, section 3.1)."""
     layer = float_cases.layer(ConvSpec(1, 9, 9, 24, 9, 9, 19, (3, 3), padding=(1, 1)), seed=seed)
@@ -108,7 +108,7 @@ def threes(draw, lanes):
 
 @pytest.mark.parametrize("lowering", WINOGRAD)
 @pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_winograd_does_its_transforms_and_products_in_the_stated_order(name, parameters, lowering, data, float_cases):
     layer = data.draw(float_cases.layers(threes(LANES.get(name, 1))))
@@ -119,7 +119,7 @@ def test_winograd_does_its_transforms_and_products_in_the_stated_order(name, par
 
 @pytest.mark.parametrize("lowering", WINOGRAD)
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 def test_winograd_is_as_near_to_the_exact_convolution_as_its_roundings_allow(lowering, seed, float_cases):
     """On any path: the weight's rounding, a product a channel, the steps of four transforms, the bias.
 
@@ -160,13 +160,13 @@ def test_winograd_multiplies_that_many_times_less_in_its_products(lowering, fewe
     assert sum(inside) == spec.macs / fewer
 
 
-@pytest.mark.parametrize("name", ["host rv64gc", "host avx2", "host avx512-vnni", "riscv rv64gc", "arm thumb2-dsp"])
+@pytest.mark.parametrize("name", ["host avx2", "host avx512-vnni", "riscv rv64gc", "arm thumb2-dsp"])
 def test_compiled_float_kernels_leave_the_bytes_of_the_executor(name, c_toolchains, float_cases, tmp_path):
     isa = load_isa(c_toolchains.toolchain(name).isa)
     c_toolchains.compare(name, list(jobs(c_toolchains, float_cases, isa)), tmp_path)
 
 
-@pytest.mark.parametrize(("vlen", "machine"), [(128, 128), (256, 512)])
+@pytest.mark.parametrize(("vlen", "machine"), [(128, 512)])
 def test_compiled_float_kernels_leave_the_same_bytes_on_longer_vectors(
     vlen, machine, c_toolchains, float_cases, tmp_path
 ):
