@@ -1,4 +1,4 @@
-"""Layer normalisation on scalar sets with doubles: sums in integer registers, the rest in floating point."""
+"""Layer normalisation on scalar sets: sums in integer registers, the rest in doubles, or in words where none are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workloads.codegen import norm_soft
 from workloads.codegen.common import Body, loop, split
 from workloads.codegen.norm_doubles import check_columns, doubles
 from workloads.codegen.regions import Constants, constants
@@ -35,12 +36,12 @@ def generate(spec: LayerNormSpec, scalar: Scalar) -> Program:
     Raises
     ------
     NotImplementedError
-        The rows are too long, or the set computes no doubles.
+        The rows are too long.
     """
     isa, space, table = scalar.isa, scalar.isa.spaces[0], table_of(spec)
-    if "fdiv.d" not in isa.instructions:
-        raise NotImplementedError(f"{isa.name} computes no doubles, which layer normalisation is defined in")
     check_columns(spec, isa.name)
+    if not _computes_doubles(scalar):
+        return norm_soft.generate(spec, scalar)
     before: Body = (
         Instruction("li", _COUNT, (spec.columns,)),
         Instruction("lw", _ZERO_POINT, (table.address("zero_point"),)),
@@ -108,8 +109,15 @@ def _result(spec: LayerNormSpec, table: Constants) -> Body:
     )
 
 
-def pack(spec: LayerNormSpec, operands: Operands) -> dict[str, Array]:
+def _computes_doubles(scalar: Scalar) -> bool:
+    """Whether a set has floating point of 64 bits."""
+    return "fdiv.d" in scalar.isa.instructions
+
+
+def pack(spec: LayerNormSpec, operands: Operands, scalar: Scalar) -> dict[str, Array]:
     """Return the constants."""
+    if not _computes_doubles(scalar):
+        return norm_soft.pack(spec, operands)
     own = doubles(spec, operands)
     reals = (own.epsilon, own.tiny, own.output_scale, own.low, own.high)
     values: dict[str, Array] = {name: np.array([real], np.float64) for name, real in zip(_HELD, reals, strict=True)}

@@ -131,7 +131,7 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
         case LookupSpec():
             return lookup_tables.pack(operands)
         case LayerNormSpec():
-            return norm_scalar.pack(spec, operands)
+            return norm_scalar.pack(spec, operands, scalar)
         case SvdfSpec() | LstmSpec():
             return lanes_scalar.pack(spec, operands, scalar)
     return {}

@@ -32,7 +32,7 @@ _OPERATIONS = {
     "subtract": "sub", "multiply": "mul", "divide": "sdiv", "xor": "eor", "shift_left": "lsl", "shift_right": "asr",
     "store_word": "str", "load_half": "ldrsh", "store_half": "strh",
 }  # fmt: skip
-_MULTIPLIES = ("mul", "mla", "smull", "smlal", "smlad")
+_MULTIPLIES = ("mul", "mla", "smull", "umull", "smlal", "smlad")
 _STORES = ("str", "strh", "strb")
 _DSP = ("sxtb", "sxtb16", "sxtb16.ror8", "pkhbt", "pkhtb", "ssat", "usat", "qadd", "clz")
 # Cortex-M7: two a cycle, DSP instructions in the older slot only; other cores of the family issue one.
