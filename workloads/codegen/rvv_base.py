@@ -47,9 +47,10 @@ def load_scalars(table: Constants, *names: tuple[str, str]) -> Body:
     return tuple(Instruction("lw", register, (table.address(name),)) for name, register in names)
 
 
-def load_bounds(table: Constants) -> Body:
-    """Load the output's zero point and bounds."""
-    return load_scalars(table, ("zero_point", ZERO_POINT), ("low", LOW), ("high", HIGH))
+def load_bounds(table: Constants, *, offset: bool = True) -> Body:
+    """Load the output's bounds, and its zero point for results that are offset by it."""
+    zero_point = load_scalars(table, ("zero_point", ZERO_POINT)) if offset else ()
+    return (*zero_point, *load_scalars(table, ("low", LOW), ("high", HIGH)))
 
 
 def load_scale(table: Constants) -> Body:

@@ -58,9 +58,10 @@ def generate(spec: ElementwiseSpec, isa: InstructionSet) -> Program:
     if spec.elements % period:
         raise ValueError(f"{spec.kind}: {spec.elements} elements are no multiple of the second operand's {period}")
     table = table_of()
-    head: Body = (base.ROUND_HALF_UP, *base.load_bounds(table))
+    head: Body = (base.ROUND_HALF_UP, *base.load_bounds(table, offset=spec.kind != "clamp"))
     if spec.kind != "clamp":
-        head += (*base.load_scale(table), *base.load_scalars(table, ("zero_a", _ZERO[0]), ("zero_b", _ZERO[1])))
+        zeros = (("zero_a", _ZERO[0]), ("zero_b", _ZERO[1]))
+        head += (*base.load_scale(table), *base.load_scalars(table, *zeros[: 1 + two]))
     if spec.kind in _SUMS:
         for suffix, registers in zip("ab", _TERM_SCALE, strict=True):
             named = zip(_NAMES, registers, strict=True)

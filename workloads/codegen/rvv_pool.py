@@ -65,9 +65,12 @@ def generate(spec: PoolSpec, isa: InstructionSet) -> Program:
     """Return the Program of a pooling layer."""
     table = table_of(spec)
     image, padding, scratch = base.padded_image(isa, spec, table)
-    head: Body = (base.ROUND_HALF_UP, *base.load_bounds(table))
-    if spec.rescale or spec.mean:
-        head += (*base.load_scale(table), *base.load_scalars(table, ("input_zero_point", _ZERO)))
+    scaled = spec.rescale or spec.mean
+    head: Body = (base.ROUND_HALF_UP, *base.load_bounds(table, offset=scaled))
+    if scaled:
+        head += base.load_scale(table)
+    if spec.rescale and not spec.mean:
+        head += base.load_scalars(table, ("input_zero_point", _ZERO))
     head += base.load_scalars(table, ("start", _START))
 
     def tile(_: int, count: int, first: int, inputs: list[Address], outputs: list[Address]) -> Body:

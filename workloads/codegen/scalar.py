@@ -98,13 +98,11 @@ class Scalar:
         """Return the instruction that plays a role."""
         return Instruction(self.op[role], destination, sources)
 
-    def load_constants(self) -> Body:
-        """Load the output zero point and the output bounds."""
+    def load_constants(self, *, offset: bool = True) -> Body:
+        """Load the output bounds, and the output zero point for results that are offset by it."""
         zero_point, low, high = self.constants
-        return tuple(
-            self.emit("load_word", register, Address("parameters", offset))
-            for register, offset in ((zero_point, ZERO_POINT), (low, LOW), (high, HIGH))
-        )
+        words = (*(((zero_point, ZERO_POINT),) if offset else ()), (low, LOW), (high, HIGH))
+        return tuple(self.emit("load_word", register, Address("parameters", at)) for register, at in words)
 
     def clamp_store(self, value: str, target: Address) -> Body:
         """Clamp a register to the output bounds and store it as a byte."""

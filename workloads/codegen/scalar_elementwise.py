@@ -65,7 +65,7 @@ def _before(kind: str, scalar: Scalar) -> Body:
     """Load what stays in registers for the whole layer."""
     if kind in _SUMS:
         return ()
-    body = scalar.load_constants()
+    body = scalar.load_constants(offset=kind != "clamp")
     if kind in ("mul", "requantize"):
         body += scalar.load_parameters(scalar.record(0).plus(8))
     if kind == "requantize":

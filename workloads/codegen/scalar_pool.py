@@ -84,8 +84,9 @@ def _start(spec: PoolSpec, scalar: Scalar, values: tuple[str, ...], read: Addres
 def _finish(spec: PoolSpec, scalar: Scalar, values: tuple[str, ...], write: Address) -> Body:
     """Divide a sum by the number of positions, requantise if the output has another quantisation, store."""
     body: Body = () if spec.kind == "max" or spec.mean else _divide(spec, scalar, values)
-    body += scalar.load_constants()
-    if not (spec.mean or spec.rescale):
+    scaled = spec.mean or spec.rescale
+    body += scalar.load_constants(offset=scaled)
+    if not scaled:
         return body + tuple(
             statement
             for place, value in enumerate(values)
