@@ -16,6 +16,7 @@ from workloads.codegen.specs import (
     PoolSpec,
     SoftmaxSpec,
 )
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,6 +28,8 @@ _WINDOW = {"batch", "height", "width", "channels", "height_out", "width_out", "k
 _TOLD: Mapping[type, set[str]] = {
     ConvSpec: {*_WINDOW, "channels_out", "depthwise"},
     PoolSpec: {*_WINDOW, "kind", "mean"},
+    TransposedSpec: {*_WINDOW, "channels_out"},
+    ResizeSpec: {*_WINDOW},
     MatrixSpec: {"rows", "depth", "columns", "batch"},
     MatMulSpec: {"rows", "depth", "columns", "batch"},
     ElementwiseSpec: {"kind", "elements", "period"},
@@ -60,6 +63,13 @@ def _words(spec: Spec) -> Iterator[str]:
         case ConvSpec():
             yield "dwconv" if spec.depthwise else "conv2d"
             yield from _window_words(spec, spec.channels_out)
+        case TransposedSpec():
+            yield f"transposed {spec.kernel[0]}x{spec.kernel[1]}"
+            yield _short("s", spec.stride, 1)
+            yield from _images_words(spec, spec.channels_out)
+        case ResizeSpec():
+            yield "bilinear"
+            yield from _images_words(spec, spec.channels)
         case PoolSpec():
             yield "mean" if spec.mean else f"{spec.kind}_pool"
             yield from _window_words(spec, spec.channels)
@@ -88,6 +98,10 @@ def _window_words(spec: ConvSpec | PoolSpec, channels_out: int) -> Iterator[str]
     yield f"{spec.kernel[0]}x{spec.kernel[1]}"
     yield _short("s", spec.stride, 1)
     yield _short("p", spec.padding, 0)
+    yield from _images_words(spec, channels_out)
+
+
+def _images_words(spec: ConvSpec | PoolSpec | TransposedSpec | ResizeSpec, channels_out: int) -> Iterator[str]:
     yield _batch(spec.batch)
     yield f"{spec.height}x{spec.width}x{spec.channels} > {spec.height_out}x{spec.width_out}x{channels_out}"
 

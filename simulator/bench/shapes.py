@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from workloads.codegen.specs import (
+    ConcatSpec,
     ConvSpec,
     CopySpec,
     ElementwiseSpec,
@@ -16,6 +17,7 @@ from workloads.codegen.specs import (
     PoolSpec,
     SoftmaxSpec,
 )
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.shapes import same_padding, windows
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ def _padding(raw: Any) -> Any:
 
 Count = Annotated[int, Field(strict=True, ge=1, le=100_000_000)]
 Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
+Amount = Annotated[int, Field(strict=True, ge=0, le=1000)]
+Amounts = Annotated[tuple[Amount, Amount], BeforeValidator(_pair)]
 Images = Annotated[tuple[Count, Count, Count, Count], BeforeValidator(_images)]
 Padding = Annotated[Any, BeforeValidator(_padding)]
 
@@ -93,6 +97,56 @@ class Depthwise(Window):
 
     multiplier: Count = 1
     dilation: Pair = (1, 1)
+
+
+class Transposed(_Shape):
+    """A transposed convolution to ``outputs`` channels, from whose sides ``crop`` rows and columns are cut."""
+
+    input: Images
+    kernel: Pair
+    outputs: Count
+    stride: Pair = (1, 1)
+    crop: Amounts = (0, 0)
+    groups: Count = 1
+
+    @model_validator(mode="after")
+    def _remains(self) -> Transposed:
+        if self.input[3] % self.groups or self.outputs % self.groups:
+            raise ValueError(f"groups ({self.groups}) must divide the {self.input[3]} channels in, {self.outputs} out")
+        if min(self.size) < 1:
+            raise ValueError(f"crop {list(self.crop)} leaves {self.size[0]} x {self.size[1]} pixels")
+        return self
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the output."""
+        height, width = (
+            (extent - 1) * stride + kernel - 2 * crop
+            for extent, stride, kernel, crop in zip(self.input[1:3], self.stride, self.kernel, self.crop, strict=True)
+        )
+        return height, width
+
+
+class Resized(_Shape):
+    """Images resized to ``size``; the flags have TensorFlow's meaning."""
+
+    input: Images
+    size: Pair
+    align_corners: bool = False
+    half_pixel_centers: bool = False
+
+
+class Joined(_Shape):
+    """Images side by side along their channels, of which those ``rescaled`` have another quantisation."""
+
+    inputs: tuple[Images, ...]
+    rescaled: tuple[bool, ...]
+
+    @model_validator(mode="after")
+    def _match(self) -> Joined:
+        if len(self.inputs) != len(self.rescaled) or len({shape[:3] for shape in self.inputs}) != 1:
+            raise ValueError("inputs must differ in their channels only, with a word of rescaled each")
+        return self
 
 
 class Pooling(Window):
@@ -159,6 +213,20 @@ def _convolution(shape: Any) -> Spec:
     )  # fmt: skip
 
 
+def _transposed(shape: Any) -> Spec:
+    (batch, height, width, channels), (height_out, width_out) = shape.input, shape.size
+    return TransposedSpec(
+        batch, height, width, channels, height_out, width_out, shape.outputs, shape.kernel, shape.stride, shape.crop,
+        shape.groups,
+    )  # fmt: skip
+
+
+def _resized(shape: Any) -> Spec:
+    (batch, height, width, channels), (height_out, width_out) = shape.input, shape.size
+    flags = (shape.align_corners, shape.half_pixel_centers)
+    return ResizeSpec(batch, height, width, channels, height_out, width_out, *flags)
+
+
 def _pooling(kind: str) -> Callable[[Any], Spec]:
     def spec(shape: Any) -> Spec:
         size, padding = _ends(shape)
@@ -186,6 +254,9 @@ def _matrix(shape: Any) -> Spec:
 OPERATORS: Mapping[str, tuple[type[_Shape], Callable[[Any], Spec]]] = {
     "conv2d": (Convolution, _convolution),
     "depthwise_conv2d": (Depthwise, _convolution),
+    "transposed_conv2d": (Transposed, _transposed),
+    "bilinear_resize2d": (Resized, _resized),
+    "concat": (Joined, lambda shape: ConcatSpec(shape.inputs, 3, shape.rescaled)),
     "fully_connected": (Product, _matrix),
     "matmul": (Product, lambda shape: MatMulSpec(shape.rows, shape.depth, shape.columns, shape.batch)),
     "max_pool2d": (Pooling, _pooling("max")),

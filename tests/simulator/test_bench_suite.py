@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,17 @@ import pytest
 from simulator.bench.naming import describe, printable
 from simulator.bench.shapes import OPERATORS
 from simulator.bench.suite import find_suite, load_suite
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, PoolSpec, SoftmaxSpec, specify
+from workloads.codegen.specs import (
+    ConcatSpec,
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    MatrixSpec,
+    PoolSpec,
+    SoftmaxSpec,
+    specify,
+)
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.errors import InputError
 from workloads.models import build
 from workloads.options import Options
@@ -81,6 +92,35 @@ def test_every_kernel_of_a_network_can_be_written_as_operator_and_shape(name):
         operator, shape = shape_of(spec)
         model, to_spec = OPERATORS[operator]
         assert to_spec(model.model_validate(shape)) == spec
+
+
+def test_operators_that_make_larger_images_are_written_by_their_shapes():
+    def spec_of(operator, **shape):
+        model, to_spec = OPERATORS[operator]
+        return to_spec(model.model_validate(shape))
+
+    larger = spec_of("transposed_conv2d", input=[8, 8, 16], outputs=4, kernel=4, stride=2, crop=1)
+    assert larger == TransposedSpec(1, 8, 8, 16, 16, 16, 4, (4, 4), (2, 2), (1, 1))
+    assert describe(larger) == "transposed 4x4 s2 8x8x16 > 16x16x4 crop=(1,1)"
+    resized = spec_of("bilinear_resize2d", input=[8, 8, 16], size=24, half_pixel_centers=True)
+    assert resized == ResizeSpec(1, 8, 8, 16, 24, 24, half_pixel_centers=True)
+    assert describe(resized) == "bilinear 8x8x16 > 24x24x16 half_pixel_centers=True"
+    joined = spec_of("concat", inputs=[[8, 8, 16], [8, 8, 4]], rescaled=[False, True])
+    assert joined == ConcatSpec(((1, 8, 8, 16), (1, 8, 8, 4)), 3, (False, True))
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape", "fault"),
+    [
+        ("transposed_conv2d", "input = [2, 2, 3], kernel = 2, outputs = 4, crop = 2", "leaves -1 x -1 pixels"),
+        ("transposed_conv2d", "input = [2, 2, 3], kernel = 2, outputs = 4, groups = 2", r"groups \(2\) must divide"),
+        ("concat", "inputs = [[2, 2, 3], [2, 3, 3]], rescaled = [true, true]", "differ in their channels only"),
+        ("concat", "inputs = [[2, 2, 3], [2, 2, 1]], rescaled = [true]", "differ in their channels only"),
+    ],
+)
+def test_extents_that_do_not_fit_each_other_are_refused(tmp_path, operator, shape, fault):
+    (found,) = faults(tmp_path, f'{HEAD}[[kernels]]\noperator = "{operator}"\nshapes = [{{ {shape} }}]\n')
+    assert re.search(fault, found)
 
 
 def test_same_padding_and_one_image_are_what_is_meant_unless_said():
