@@ -12,15 +12,20 @@ from workloads.models import build
 from workloads.operators import (
     Add,
     Clamp,
+    Concat,
     Conv2d,
     DepthwiseConv2d,
     FullyConnected,
+    MatMul,
     Mean,
     Minimum,
     Mul,
     Pool2d,
     Reshape,
+    Resize2d,
     Softmax,
+    Transpose,
+    TransposedConv2d,
 )
 from workloads.passes.quantize import quantize
 from workloads.program import count
@@ -79,6 +84,27 @@ def small_network(seed: int = 1):
     return builder.build([out], "litert")
 
 
+def decoding_network(seed: int = 2):
+    """A decoder: a transposed convolution beside a resized image, each pixel compared with all others."""
+    generator = np.random.default_rng(seed)
+    builder = GraphBuilder("decoder")
+    coarse = builder.input("coarse", (1, 3, 4, 6), "int8", quantization(0.05, -3))
+    scales = quantization(generator.uniform(0.001, 0.02, 5), axis=0)
+    weights = generator.integers(-127, 128, (5, 3, 3, 6)).astype(np.int8)
+    bias = generator.integers(-2000, 2000, 5).astype(np.int32)
+    filters = [builder.constant("up", weights.shape, weights, "int8", scales),
+               builder.constant("up_bias", (5,), bias, "int32")]  # fmt: skip
+    upper = builder.layer(TransposedConv2d((6, 8), (2, 2), (0, 1)), [coarse, *filters],
+                          quantization=quantization(0.07, 11))  # fmt: skip
+    resized = builder.layer(Resize2d("bilinear", (6, 8), half_pixel_centers=True), [coarse],
+                            quantization=quantization(0.05, -3))  # fmt: skip
+    both = builder.layer(Concat(3), [upper, resized], quantization=quantization(0.07, 11))
+    rows = builder.layer(Reshape(), [both], shape=(1, 48, 11), quantization=quantization(0.07, 11))
+    columns = builder.layer(Transpose((0, 2, 1)), [rows], quantization=quantization(0.07, 11))
+    out = builder.layer(MatMul(), [rows, columns], quantization=quantization(0.9, -7))
+    return builder.build([out], "litert")
+
+
 def compare(graph, name, parameters, seed=3):
     """Run a network whole through Programs and compare every activation with the integer kernels of the profile."""
     random = np.random.default_rng(seed)
@@ -101,6 +127,11 @@ def test_a_network_run_through_programs_equals_the_kernels(name, parameters):
         assert found.keys() == expected.keys()
         for tensor, values in expected.items():
             np.testing.assert_array_equal(found[tensor], values, err_msg=tensor)
+
+
+@on_every_set
+def test_a_decoder_run_through_programs_equals_the_kernels(name, parameters):
+    compare(decoding_network(), name, parameters)
 
 
 def test_layers_without_a_program_are_listed_with_the_reason():
