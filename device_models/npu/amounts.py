@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from device_models.layer_classes import layer_class
 from device_models.memory import Traffic, added, memory_time
-from device_models.npu.kernels import fused, is_free
+from device_models.npu.kernels import conversions, fused, is_free
 from device_models.npu.matrix import diagonal_cycles, product_cycles, product_of, read_again
 from device_models.npu.storage import stored_bytes
 from device_models.npu.vector import vector_cycles
@@ -41,15 +41,15 @@ class Asked:
 
     Parameters
     ----------
-    first
-        Whether it starts a kernel.
+    launches
+        Kernels that it starts: its own unless it follows another layer, and conversions of its format.
     moved
         By level, nearest first.
     """
 
     seconds: Mapping[str, float] | None
     moved: tuple[Traffic, ...]
-    first: bool
+    launches: int
 
 
 def npu_amounts(graph: Graph, layer: Layer, setting: Setting) -> LayerAmounts:
@@ -70,7 +70,7 @@ def npu_amounts(graph: Graph, layer: Layer, setting: Setting) -> LayerAmounts:
     launch = setting.device.overhead.launch
     if asked.seconds is not None:
         seconds |= {name: each * exposed(busy, UNITS[name]) for name, each in asked.seconds.items()}
-    seconds["calls"] = launch.value if launch is not None and asked.first else 0.0
+    seconds["calls"] = 0.0 if launch is None else launch.value * asked.launches
     seconds["host"] = COPY_S * sum(name in graph.inputs for name in layer.inputs)
     computed = 0.0 if asked.seconds is None else sum(asked.seconds[name] for name in ("cube", "diagonal", "vector"))
     cycles = computed * setting.frequency_hz * setting.threads
@@ -116,15 +116,16 @@ def _layer(graph: Graph, layer: Layer, setting: Setting, inside: set[str], kept:
     if layer.op == "embedding":  # only the rows that are looked up
         weights = min(weights, stored_bytes(graph, layer.outputs[0]))
     activations = [name for name in layer.inputs if not graph[name].is_constant and name not in inside]
-    again = read_again(graph, layer, device.core)
-    read = sum(stored_bytes(graph, name) for name in activations) * again
-    written = sum(stored_bytes(graph, name) for name in layer.outputs if name not in inside)
+    times = 1 + conversions(graph).get(layer.name, 0)
+    read = sum(stored_bytes(graph, name) for name in activations) * times * read_again(graph, layer, device.core)
+    written = sum(stored_bytes(graph, name) for name in layer.outputs if name not in inside) * times
     inner, outer = _split(device, read, written, kept)
     fetched = Traffic(outer.level, weights, 0)
     work = _work(graph, layer, setting)
     moves = {"weights": fetched, "inner": inner, "outer": outer}
-    times = {name: memory_time((moved,), device, clock_hz, threads)[0] for name, moved in moves.items()}
-    return Asked(None if work is None else work | times, added((inner, outer, fetched), device), first)
+    waits = {name: memory_time((moved,), device, clock_hz, threads)[0] for name, moved in moves.items()}
+    seconds = None if work is None else work | waits
+    return Asked(seconds, added((inner, outer, fetched), device), times if first else 0)
 
 
 def _work(graph: Graph, layer: Layer, setting: Setting) -> dict[str, float] | None:

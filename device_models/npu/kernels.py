@@ -6,6 +6,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from device_models.npu.storage import is_apart
 from workloads.operators import (
     Activation,
     Add,
@@ -54,8 +55,33 @@ def is_free(graph: Graph, layer: Layer) -> bool:
             return any(graph[name].is_constant and graph[name].elements == 1 for name in layer.inputs)
         case Concat(axis=axis):
             shape = graph[layer.outputs[0]].shape
-            return shape[0] == 1 and axis % len(shape) == len(shape) - 1
+            return shape[0] == 1 and axis % len(shape) == len(shape) - 1 and not is_apart(graph, layer)
     return False
+
+
+@lru_cache(maxsize=KEPT)
+def conversions(graph: Graph) -> dict[str, int]:
+    """Return how many kernels convert formats for layers that need channels apart, by layer, where there are any.
+
+    One on the way in and one on the way out, unless the neighbor has them apart too.
+    """
+    apart = {layer.name for layer in graph.layers if is_apart(graph, layer)}
+    made = {name: layer for layer in graph.layers for name in layer.outputs}
+    read = {name: layer for layer in reversed(graph.layers) for name in layer.inputs}
+    found = {}
+    for layer in (layer for layer in graph.layers if layer.name in apart):
+        before = [_past(made, name, "inputs") for name in layer.inputs if not graph[name].is_constant]
+        after = [_past(read, name, "outputs") for name in layer.outputs]
+        found[layer.name] = sum(any(each not in apart for each in side) for side in (before, after))
+    return found
+
+
+def _past(near: dict[str, Layer], name: str, side: str) -> str:
+    """Return the layer that makes or reads a tensor, reshapes looked through; nothing at the network's ends."""
+    layer = near.get(name)
+    while layer is not None and isinstance(layer.operator, Reshape):
+        layer = near.get(getattr(layer, side)[0])
+    return "" if layer is None else layer.name
 
 
 @lru_cache(maxsize=KEPT)

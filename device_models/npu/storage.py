@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from workloads.operators import Concat, Slice, Transpose
+
 if TYPE_CHECKING:
-    from workloads.graph import Graph
+    from workloads.graph import Graph, Layer
 
 BLOCK = 16  # rows and columns of a block
 BLOCK_BYTES = 32  # depth of a block, and of the channels that are stored together
@@ -41,6 +43,20 @@ def stored_rows(outer: tuple[int, ...]) -> int:
     if len(outer) == 2 and outer[1] > 1:
         return outer[0] * whole(outer[1], BLOCK)
     return math.prod(outer)
+
+
+def is_apart(graph: Graph, layer: Layer) -> bool:
+    """Whether a layer needs channels stored apart: it shuffles, cuts or joins them inside a block."""
+    block, first = channel_block(graph, layer.outputs[0]), graph[layer.inputs[0]]
+    last = len(first.shape) - 1
+    match layer.operator:
+        case Transpose(permutation=permutation):
+            return last > 3 and permutation[-1] != last
+        case Slice(axis=axis, begin=begin, extent=extent):
+            return last == 3 and axis % 4 == 3 and (begin % block or (begin + extent) % block) != 0
+        case Concat(axis=axis):
+            return last == 3 and axis % 4 == 3 and any(graph[name].shape[-1] % block for name in layer.inputs[:-1])
+    return False
 
 
 def parts(count: int, block: int) -> int:

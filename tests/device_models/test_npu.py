@@ -12,7 +12,7 @@ from device_models.amounts import layer_amounts
 from device_models.cores import load_core
 from device_models.device import load_device
 from device_models.estimate import Setting, prepared_for, working_set
-from device_models.npu.kernels import fused, is_free
+from device_models.npu.kernels import conversions, fused, is_free
 from device_models.npu.matrix import Product, diagonal_cycles, product_cycles, product_of, read_again
 from device_models.npu.storage import stored_elements
 from device_models.npu.vector import vector_cycles
@@ -123,6 +123,24 @@ def test_channels_of_one_image_are_joined_for_nothing(batch, free):
     parts = [builder.input(name, (batch, 4, 4, 16), "float16") for name in "ab"]
     graph = builder.build([builder.layer(Concat(3), parts)])
     assert is_free(graph, graph.layers[0]) is free
+
+
+@pytest.mark.parametrize(("channels", "kernels"), [(16, []), (24, [2])])
+def test_channels_that_are_joined_inside_a_block_are_stored_apart_first(channels, kernels):
+    builder = GraphBuilder("net")
+    parts = [builder.input(name, (1, 4, 4, channels), "float16") for name in "ab"]
+    graph = builder.build([builder.layer(Concat(3), parts)])
+    assert list(conversions(graph).values()) == kernels
+    assert is_free(graph, graph.layers[0]) is not bool(kernels)
+
+
+def test_shuffled_channels_change_their_format_once_on_the_way_in_and_once_on_the_way_out():
+    """Each of sixteen units joins 58, 116 or 232 channels, shuffles them, and mostly cuts them in halves."""
+    graph = prepared_for(build("shufflenet_v2"), "fp16", 1)
+    apart = conversions(graph)
+    assert {layer.op for layer in graph.layers if layer.name in apart} == {"concat", "transpose", "slice"}
+    assert sum(apart.values()) == 2 * 16
+    assert not conversions(prepared_for(build("inception_v3"), "fp16", 1))
 
 
 def test_weights_absorb_a_constant_factor():
