@@ -4,13 +4,15 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from workloads.codegen import choices, generate, pack
-from workloads.codegen.float_spec import FloatSpec
+from workloads.codegen.common import needs_padding
+from workloads.codegen.float_spec import FloatOperands, FloatSpec
 from workloads.codegen.float_winograd_transforms import TRANSFORMS
-from workloads.codegen.specs import ConvSpec, MatrixSpec
+from workloads.codegen.specs import ConvSpec, ElementwiseSpec, MatrixSpec
+from workloads.executor import execute
 from workloads.isa import load_isa
 from workloads.options import Options
 from workloads.program import count, walk
@@ -182,6 +184,57 @@ def jobs(c_toolchains, float_cases, isa):
         for options in {(one.lowering, one.lmul): one for one in offered}.values():
             program = generate(layer.spec, isa, options)
             yield c_toolchains.Job(program, {"input": layer.x} | pack(program, layer.spec, layer.operands))
+
+
+@pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
+@FEW
+@given(data=st.data())
+def test_elements_are_computed_one_by_one_and_a_shorter_operand_repeats(name, parameters, data):
+    kind, bounds = (
+        data.draw(st.sampled_from(["add", "sub", "mul", "clamp"])),
+        data.draw(st.sampled_from([(), ("low",)])),
+    )
+    period, repeats = data.draw(st.integers(1, 70)), data.draw(st.integers(1, 3))
+    spec, isa = FloatSpec(ElementwiseSpec(kind, period * repeats, period), bounds), load_isa(name, **parameters)
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    a, b = (random.normal(size=size).astype(np.float32) for size in (period * repeats, period))
+    program = generate(spec, isa, data.draw(st.sampled_from(choices(spec, isa))))
+    given_buffers = {"input": a} if kind == "clamp" else {"input": a, "input2": b}
+    execution = execute(program, given_buffers | pack(program, spec, FloatOperands(low=0.0)))
+    assert execution.instructions == count(program).instructions
+    other = np.tile(b, repeats)
+    y = {"add": a + other, "sub": a - other, "mul": a * other, "clamp": a}[kind]
+    np.testing.assert_array_equal(execution.buffers["output"].view(np.float32), np.maximum(y, 0) if bounds else y)
+
+
+@pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
+@FEW
+@given(data=st.data())
+def test_a_pool_goes_by_kernel_row_and_tap(name, parameters, data, codegen_cases):
+    case = data.draw(codegen_cases.pools(rescale=False))
+    spec, isa = case.spec, load_isa(name, **parameters)
+    assume(spec.kind == "max" or spec.count_padding or not needs_padding(spec))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    x = random.normal(size=case.inputs[0].shape).astype(np.float32)
+    program = generate(FloatSpec(spec), isa, data.draw(st.sampled_from(choices(FloatSpec(spec), isa))))
+    execution = execute(program, {"input": x} | pack(program, FloatSpec(spec), FloatOperands()))
+    assert execution.instructions == count(program).instructions
+    found = execution.buffers["output"].view(np.float32).reshape(spec.batch, spec.height_out, spec.width_out, -1)
+    np.testing.assert_array_equal(found, pooled(spec, x))
+
+
+def pooled(spec, x):
+    """Fold windows from -inf by maxima, or from zero by sums; an average is the sum times its share."""
+    start = np.float32(-np.inf if spec.kind == "max" else 0)
+    (top, left), (down, right) = spec.padding, spec.stride
+    image = np.full((spec.batch, spec.height + 40, spec.width + 40, spec.channels), start)
+    image[:, top : top + spec.height, left : left + spec.width] = x
+    y = np.full((spec.batch, spec.height_out, spec.width_out, spec.channels), start)
+    for i in range(spec.kernel[0]):
+        for j in range(spec.kernel[1]):
+            tap = image[:, i : i + spec.height_out * down : down, j : j + spec.width_out * right : right]
+            y = np.maximum(y, tap) if spec.kind == "max" else y + tap
+    return y if spec.kind == "max" else y * np.float32(1 / (spec.kernel[0] * spec.kernel[1]))
 
 
 def test_a_set_without_float_units_is_refused_by_name():

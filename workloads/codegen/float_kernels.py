@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workloads.codegen import float_depthwise, float_pack, float_product, float_tiles, float_winograd
+from workloads.codegen import (
+    float_depthwise,
+    float_elementwise,
+    float_pack,
+    float_pool,
+    float_product,
+    float_tiles,
+    float_winograd,
+)
 from workloads.codegen.float_kits import kits_of
 from workloads.codegen.float_winograd_transforms import TRANSFORMS
 from workloads.codegen.geometry import product
 from workloads.codegen.rvv_types import typed
 from workloads.codegen.schedule import arrange
-from workloads.codegen.specs import ConvSpec, MatrixSpec
+from workloads.codegen.specs import ConvSpec, ElementwiseSpec, MatrixSpec, PoolSpec
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -30,10 +38,33 @@ def choices(spec: FloatSpec, isa: InstructionSet) -> tuple[Options, ...]:
     NotImplementedError
         The set has no float kernels.
     """
-    offer, conv = float_depthwise.choices if _direct(spec) else float_tiles.choices, product(spec.shape)
-    channels = conv.channels_out if _direct(spec) else conv.channels_out // conv.groups
-    kits = sorted(kits_of(isa), key=lambda kit: (kit.lanes > channels, abs(kit.lanes - channels)))
-    return tuple(one for kit in kits for one in offer(conv, kit))
+    width = _width(spec)
+    kits = sorted(kits_of(isa), key=lambda kit: (kit.lanes > width, abs(kit.lanes - width)))
+    return tuple(one for kit in kits for one in _choices(spec, kit))
+
+
+def _width(spec: FloatSpec) -> int:
+    """Return the floats that lanes can be."""
+    match spec.shape:
+        case ElementwiseSpec(period=period):
+            return period
+        case PoolSpec(channels=channels):
+            return channels
+        case shape:
+            conv = product(shape)
+            return conv.channels_out if _direct(spec) else conv.channels_out // conv.groups
+
+
+def _choices(spec: FloatSpec, kit: FloatSet) -> tuple[Options, ...]:
+    """Return the options offered for one use of a set."""
+    match spec.shape:
+        case ElementwiseSpec():
+            return float_elementwise.choices(kit)
+        case PoolSpec() as pool:
+            return float_pool.choices(pool, kit)
+        case shape:
+            offer = float_depthwise.choices if _direct(spec) else float_tiles.choices
+            return offer(product(shape), kit)
 
 
 def generate(spec: FloatSpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:
@@ -42,27 +73,45 @@ def generate(spec: FloatSpec, isa: InstructionSet, options: Options = DEFAULT) -
     Raises
     ------
     NotImplementedError
-        The set has no float kernels.
+        The set has no float kernels, or none for that specification.
     """
     chosen = choices(spec, isa)[0] if options == DEFAULT else options
-    kit, conv = _kit(isa, chosen), product(spec.shape)
-    if _direct(spec):
-        made = float_depthwise.generate("depthwise_conv2d_f32", conv, spec.bounds, kit, chosen)
-    elif chosen.lowering in TRANSFORMS:
-        made = float_winograd.generate("conv2d_f32_winograd", conv, spec.bounds, kit, chosen)
-    else:
-        name = "fully_connected" if isinstance(spec.shape, MatrixSpec) else "conv2d"
-        made = float_product.generate(f"{name}_f32", conv, spec.bounds, kit, chosen)
+    kit = _kit(isa, chosen)
+    made = _generate(spec, kit, chosen)
     if kit.counted:
         return typed(made)
     return made if kit.tuning is None else replace(made, body=arrange(made.body, isa, kit.tuning))
 
 
+def _generate(spec: FloatSpec, kit: FloatSet, options: Options) -> Program:
+    """Return the Program of a kernel as it is written."""
+    match spec.shape:
+        case ElementwiseSpec() as elements:
+            return float_elementwise.generate(elements, spec.bounds, kit)
+        case PoolSpec() as pool:
+            return float_pool.generate(pool, kit, options)
+        case shape:
+            conv = product(shape)
+    if _direct(spec):
+        return float_depthwise.generate("depthwise_conv2d_f32", conv, spec.bounds, kit, options)
+    if options.lowering in TRANSFORMS:
+        return float_winograd.generate("conv2d_f32_winograd", conv, spec.bounds, kit, options)
+    name = "fully_connected" if isinstance(shape, MatrixSpec) else "conv2d"
+    return float_product.generate(f"{name}_f32", conv, spec.bounds, kit, options)
+
+
 def pack(program: Program, spec: FloatSpec, operands: FloatOperands) -> dict[str, Array]:
     """Return the constant buffers of a Program."""
     options = choices(spec, program.isa)[0] if program.options == DEFAULT else program.options
-    make = float_depthwise.pack if _direct(spec) else float_pack.pack
-    return make(product(spec.shape), operands, _kit(program.isa, options), options)
+    kit = _kit(program.isa, options)
+    match spec.shape:
+        case ElementwiseSpec():
+            return float_elementwise.pack(operands, kit)
+        case PoolSpec() as pool:
+            return float_pool.pack(pool, kit)
+        case shape:
+            make = float_depthwise.pack if _direct(spec) else float_pack.pack
+            return make(product(shape), operands, kit, options)
 
 
 def _direct(spec: FloatSpec) -> bool:

@@ -53,7 +53,7 @@ def _x86(isa: InstructionSet, dialect: Dialect, widths: tuple[int, ...]) -> Floa
     return FloatSet(
         isa, tuple(map(dialect.register, range(dialect.registers))), (), dialect.lanes,
         {"splat": "vpbroadcastd.load", "multiply_add": "vfmadd231ps", "multiply_add_each": "vfmadd231ps",
-         "add": "vaddps", "subtract": "vsubps", "maximum": "vmaxps", "minimum": "vminps",
+         "add": "vaddps", "subtract": "vsubps", "maximum": "vmaxps", "maximum_each": "vmaxps", "minimum": "vminps",
          "move": x86.move(dialect, "", "").op},
         load, store, Rates(multiply_add=0.5, load=0.5, splat=0.5, latency=4.0), widths, memory_operands=True,
     )  # fmt: skip
@@ -71,7 +71,7 @@ def _rv64gc(isa: InstructionSet) -> FloatSet:
     return FloatSet(
         isa, tuple(f"f{number}" for number in range(32)), (), 1,
         {"splat": "flw", "multiply_add": "fmadd.s", "multiply_add_each": "fmadd.s", "add": "fadd.s",
-         "subtract": "fsub.s", "maximum": "fmax.s", "minimum": "fmin.s", "move": "fmv.s"},
+         "subtract": "fsub.s", "maximum": "fmax.s", "maximum_each": "fmax.s", "minimum": "fmin.s", "move": "fmv.s"},
         lambda register, address, _: (Instruction("flw", register, (address,)),),
         lambda register, address, _: (Instruction("fsw", address, (register,)),),
         Rates(multiply_add=1.0, load=1.0, splat=1.0, latency=5.0), tuning=tuning,
@@ -94,7 +94,8 @@ def _rvv(isa: InstructionSet, group: int) -> FloatSet:
         isa, tuple(f"v{number}" for number in range(0, 32, group)), tuple(f"f{number}" for number in range(32)),
         isa.parameters["vlen"] * group // 32,
         {"splat": "flw", "multiply_add": "vfmacc.vf.e32", "multiply_add_each": "vfmacc.vv.e32", "add": "vfadd.vv.e32",
-         "subtract": "vfsub.vv.e32", "maximum": "vfmax.vf.e32", "minimum": "vfmin.vf.e32", "move": "vfmax.vv.e32"},
+         "subtract": "vfsub.vv.e32", "maximum": "vfmax.vf.e32", "minimum": "vfmin.vf.e32",
+         "maximum_each": "vfmax.vv.e32", "move": "vfmax.vv.e32"},
         load, store, Rates(multiply_add=group, load=2.0 * group, splat=0.5, latency=5.0), counted=True, lmul=group,
     )  # fmt: skip
 
@@ -108,7 +109,8 @@ def _thumb2(isa: InstructionSet) -> FloatSet:
     return FloatSet(
         isa, tuple(f"s{number}" for number in range(32)), (), 1,
         {"splat": "vldr", "multiply_add": "vfma.f32", "multiply_add_each": "vfma.f32", "add": "vadd.f32",
-         "subtract": "vsub.f32", "maximum": "vmaxnm.f32", "minimum": "vminnm.f32", "move": "vmov.f32"},
+         "subtract": "vsub.f32", "maximum": "vmaxnm.f32", "maximum_each": "vmaxnm.f32", "minimum": "vminnm.f32",
+         "move": "vmov.f32"},
         lambda register, address, _: (Instruction("vldr", register, (address,)),),
         lambda register, address, _: (Instruction("vstr", address, (register,)),),
         Rates(multiply_add=1.0, load=1.0, splat=1.0, latency=3.0, overlap=False), tuning=tuning,

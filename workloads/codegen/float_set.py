@@ -49,7 +49,8 @@ class FloatSet:
         Floats of a full vector.
     op
         Mnemonic of: splat (one float from memory to all lanes, or to a factor), multiply_add (factor times vector),
-        multiply_add_each (vector times vector), add, subtract, move, maximum, minimum (of a vector and a splat).
+        multiply_add_each (vector times vector), add, subtract, maximum_each, move; maximum, minimum (of a vector and a
+        splat).
     load, store
         Move some lanes between a register and memory.
     widths

@@ -83,14 +83,20 @@ class Convolution:
         ValueError
             There are no weights, or their zero point is not 0.
         """
-        if operands.weights is None:
-            raise ValueError("the layer has no weights")
         if operands.weight_zero_point:
             raise ValueError(f"weights have zero point {operands.weight_zero_point}; vector kernels need 0")
         return self.arranged(operands.weights)
 
-    def arranged(self, weights: Array) -> Array:
-        """Return weights of any layer as (O, KH, KW, C/groups)."""
+    def arranged(self, weights: Array | None) -> Array:
+        """Return weights of any layer as (O, KH, KW, C/groups).
+
+        Raises
+        ------
+        ValueError
+            There are no weights.
+        """
+        if weights is None:
+            raise ValueError("the layer has no weights")
         channels_last = weights.ndim == 4 and weights.shape[0] == 1 and weights.shape[-1] == self.channels_out
         if self.groups == self.channels and channels_last:
             weights = weights.transpose(3, 1, 2, 0)  # depthwise weights hold their channels last
