@@ -199,7 +199,7 @@ def _kernel(graph: Graph, layer: Layer, profile: str | None) -> Callable[[Sequen
         case Dequantize():
             return partial(_dequantize, x)
         case LayerNorm() as norm if is_quantized(y):
-            return _layer_norm(graph, layer, norm)
+            return _layer_norm(graph, layer, norm, layer_profile(graph, layer, profile))
     if is_quantized(y):
         return _integer(layer, operands(graph, layer), layer_profile(graph, layer, profile))
     from workloads.kernels import floating
@@ -281,12 +281,16 @@ def _integer(layer: Layer, constants: Operands, profile: str) -> Callable[[Seque
     raise InputError(layer.name, [f"operator {layer.op!r} has no integer kernel; fold it before quantising"])
 
 
-def _layer_norm(graph: Graph, layer: Layer, operator: LayerNorm) -> Callable[[Sequence[Array]], Array]:
-    from workloads.kernels.normalization import layer_norm
+def _layer_norm(
+    graph: Graph, layer: Layer, operator: LayerNorm, profile: str
+) -> Callable[[Sequence[Array]], Array]:
+    from workloads.kernels import ascend, normalization
 
     constants = operands(graph, layer)
     scale, shift = (graph[name].materialize() for name in layer.inputs[1:3])
-    return lambda inputs: layer_norm(inputs[0], scale, shift, constants, operator)
+    takes = ascend.takes(np.empty(0, graph[layer.inputs[0]].dtype), constants, profile)
+    compute = ascend.layer_norm if takes else normalization.layer_norm
+    return lambda inputs: compute(inputs[0], scale, shift, constants, operator)
 
 
 def _stateful(graph: Graph, layer: Layer, profile: str | None) -> Step:

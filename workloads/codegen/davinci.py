@@ -15,6 +15,7 @@ from workloads.codegen import (
     davinci_vector,
     lookup_davinci,
     matmul_davinci,
+    norm_davinci,
     resize_davinci,
     softmax_davinci,
     transposed_davinci,
@@ -87,7 +88,7 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
         case LookupSpec():
             return lookup_davinci.generate(spec, isa, options)
         case LayerNormSpec():
-            raise NotImplementedError("davinci computes no doubles, which layer normalisation is defined in")
+            return norm_davinci.generate(spec, isa, options)
         case SvdfSpec() | LstmSpec():
             raise NotImplementedError("davinci: layers with a state need integer factors, ascend-fixpipe has none")
 
@@ -129,6 +130,8 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
             return davinci_vector.pack(spec, operands)
         case SoftmaxSpec():
             return softmax_davinci.pack(operands)
+        case LayerNormSpec():
+            return norm_davinci.pack(spec, operands)
         case LookupSpec():
             return lookup_davinci.pack(operands)
     return {}

@@ -108,13 +108,21 @@ def _maximum(columns: int) -> Body:
 
 
 def _sum(columns: int) -> Body:
-    """Leave the sum of the exponentials in a scalar register: chunks onto the first, then its lanes."""
+    """Leave the sum of the exponentials in a scalar register."""
+    return (*summed(SINGLE, columns, REGISTERS["nothing"]), Instruction("s_get_f32", SUM, (TOTAL,)))
+
+
+def summed(row: Address, columns: int, nothing: str) -> Body:
+    """Leave the sum of a row of floats in the first lane of TOTAL: chunks onto the first, then its lanes.
+
+    ``nothing`` is a register that holds zero.
+    """
     lanes = min(columns, SUM_LANES)
-    body: Body = (_vector("vadds_f32", TOTAL, lanes, SINGLE, REGISTERS["nothing"]),)
+    body: Body = (_vector("vadds_f32", TOTAL, lanes, row, nothing),)
     body += tuple(
-        _vector("vadd_f32", TOTAL, size, TOTAL, SINGLE.plus(4 * first)) for first, size in _chunks(columns, SUM_LANES)
+        _vector("vadd_f32", TOTAL, size, TOTAL, row.plus(4 * first)) for first, size in _chunks(columns, SUM_LANES)
     )
-    return (*body, _vector("vcadd_f32", TOTAL, lanes, TOTAL), Instruction("s_get_f32", SUM, (TOTAL,)))
+    return (*body, _vector("vcadd_f32", TOTAL, lanes, TOTAL))
 
 
 def pack(operands: Operands) -> dict[str, Array]:

@@ -18,6 +18,7 @@ from workloads.operators import Pool2d
 if TYPE_CHECKING:
     from workloads.arithmetic import RequantProfile
     from workloads.operands import Operands
+    from workloads.operators import LayerNorm
     from workloads.tensor import Array
 
 Half = np.float16
@@ -83,20 +84,48 @@ def global_average_pool(x: Array, operands: Operands) -> Array:
 
 
 def softmax(x: Array, operands: Operands, beta: float = 1.0) -> Array:
-    """Softmax over the last axis: differences to the maximum, scaled, their exponentials and their sum in float32.
-
-    The sum takes lanes ``SUM_LANES`` apart together first, as the vector unit does, then these one after another.
-    """
+    """Softmax over the last axis: differences to the maximum, scaled, their exponentials and their sum in float32."""
     scale, inverse, zero_point = softmax_factors(operands, beta)
     table = np.array([math.exp(float(Single(-step) * scale)) for step in range(256)]).astype(Single)
     powers = table[x.max(axis=-1, keepdims=True).astype(np.int32) - x.astype(np.int32)]
-    total = powers[..., :SUM_LANES].copy()
-    for first in range(SUM_LANES, x.shape[-1], SUM_LANES):
-        chunk = powers[..., first : first + SUM_LANES]
-        total[..., : chunk.shape[-1]] += chunk
-    whole = np.cumsum(total, axis=-1, dtype=np.float64)[..., -1:].astype(Single)
-    value = powers / whole * inverse + zero_point
+    value = powers / _sum(powers) * inverse + zero_point
     return np.asarray(np.rint(value).clip(operands.low, operands.high).astype(np.int8))
+
+
+def _sum(rows: Array) -> Array:
+    """Add up single-precision rows: lanes ``SUM_LANES`` apart together first, then these one after another."""
+    total = rows[..., :SUM_LANES].copy()
+    for first in range(SUM_LANES, rows.shape[-1], SUM_LANES):
+        chunk = rows[..., first : first + SUM_LANES]
+        total[..., : chunk.shape[-1]] += chunk
+    return np.asarray(np.cumsum(total, axis=-1, dtype=np.float64)[..., -1:].astype(Single))
+
+
+def layer_norm(x: Array, scale: Array, shift: Array, operands: Operands, operator: LayerNorm) -> Array:
+    """Normalise over the last axis in single precision; input zero point and scale cancel.
+
+    The output's scale and zero point are part of the columns' scales and shifts.
+    """
+    inverse, epsilon, tiny = norm_factors(x.shape[-1], operands, operator.epsilon)
+    columns = norm_columns(scale, shift, operands)
+    value: Array = x.astype(Single)
+    value = value + _sum(value) * -inverse
+    deviation = np.maximum(np.sqrt(_sum(value * value) * inverse + epsilon), tiny)
+    result = value / deviation * columns[0] + columns[1]
+    return np.asarray(np.rint(result).clip(operands.low, operands.high).astype(np.int8))
+
+
+def norm_factors(columns: int, operands: Operands, epsilon: float) -> tuple[np.float32, np.float32, np.float32]:
+    """Return (1 / columns, epsilon in squares of the input's scale, the least deviation)."""
+    with np.errstate(over="ignore"):
+        return Single(1 / columns), Single(epsilon / operands.input_scales[0] ** 2), np.finfo(Single).tiny
+
+
+def norm_columns(scale: Array, shift: Array, operands: Operands) -> tuple[Array, Array]:
+    """Return scales and shifts (C,) in integers of the output."""
+    wide = scale.astype(np.float64), shift.astype(np.float64)
+    scaled = wide[0] / operands.output_scale, wide[1] / operands.output_scale + operands.output_zero_point
+    return scaled[0].astype(Single), scaled[1].astype(Single)
 
 
 def softmax_factors(operands: Operands, beta: float = 1.0) -> tuple[np.float32, np.float32, np.float32]:
