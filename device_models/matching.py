@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from device_models.networks import Models
     from device_models.runtime import Runtime
 
+
+ST = re.compile(r"stm32|nucleo|disco|eval", re.IGNORECASE)
+SHORTEST = 5  # letters and digits of a chip's name that may stand among other words
 
 # Boards named for a build whose weights or buffers lie elsewhere than the library puts them by itself.
 BUILDS = ("max_performance", "min_ram")
@@ -84,6 +88,9 @@ def _reason(found: Matched) -> str | None:
         return f"build {build!r}: weights or buffers lie elsewhere than this library puts them"
     if "/" in row.precision:
         return f"precision {row.precision!r}: the network is not the one of its name"
+    said, core = re.search(r"cortex-[am]\d+", row.core.lower()), found.device.core.name
+    if said and core.startswith("cortex-") and said[0] != core:
+        return f"core {row.core!r} is not the one of {found.device.name}, {core}"
     if row.superseded:
         return "superseded by a newer row of the same source"
     if row.latency_s is None:
@@ -107,7 +114,7 @@ def device_of(row: Measured) -> Device:
 
 @cache
 def find_device(name: str) -> Device:
-    """Return the device of the catalogue that a row names, whatever its case and punctuation.
+    """Return the device of the catalogue that a row names, whatever its case, its punctuation, and words around it.
 
     Raises
     ------
@@ -115,9 +122,26 @@ def find_device(name: str) -> Device:
         None is called so.
     """
     known = _chips()
-    if plain(name) not in known:
+    chip = known.get(plain(name)) or _chip_within(name)
+    if chip is None:
         raise InputError("device", [f"device {name!r} is not in the catalogue; {_hint(name, known)}"])
-    return load_device(known[plain(name)])
+    return load_device(chip)
+
+
+def _chip_within(name: str) -> str | None:
+    """Return the device that words in a row call by a name with a digit, None where several or none are called so.
+
+    The longest names count: "Kirin990-5G" is not the Kirin990. ST's parts go on with letters for pins and memory.
+    """
+    known, words = _chips(), re.findall(r"[a-z0-9.+]+", name.lower())
+    parts = (re.fullmatch(r"(?:stm32)?([fghluw]\d[a-z0-9]\d)[a-z]{1,3}\d?", word) for word in words)
+    words_of_st = [f"stm32{part[1]}" for part in parts if part] if ST.search(name) else []
+    for length in range(len(words), 0, -1):
+        runs = {"".join(words[at : at + length]) for at in range(len(words) - length + 1)}
+        called = {run for run in (runs if length > 1 else {*runs, *words_of_st}) if re.search(r"\d", run)}
+        if found := {known[run] for run in called if run in known and len(run) >= SHORTEST}:
+            return found.pop() if len(found) == 1 else None
+    return None
 
 
 @cache

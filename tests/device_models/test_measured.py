@@ -105,6 +105,38 @@ def test_names_match_whatever_their_case_and_punctuation(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "chip"),
+    [
+        ("STM32H743ZI", "stm32h743"),
+        ("Nucleo-H743ZI2 board", "stm32h743"),
+        ("STM32H7A3ZIT6Q on NUCLEO-H7A3ZI-Q", "stm32h7a3"),
+        ("StarFive JH7110, 8 GB", "jh7110"),
+        ("HUAWEI Mate 30 Pro (Kirin990-5G)", "kirin990-5g"),
+        ("Intel(R) Core(TM) i7-7700K CPU @ 4.20GHz", "i7-7700k"),
+        ("ESP32-C3-DevKitM", "esp32-c3"),
+        ("Ascend310X", None),
+        ("STM32H745I-DISCO", None),
+        ("JH7110 beside a TH1520", None),
+        ("Cortex-M7", None),
+        ("", None),
+    ],
+)
+def test_a_chip_is_found_among_other_words_by_its_own_name_only(name, chip):
+    if chip is None:
+        with pytest.raises(InputError, match="is not in the catalogue"):
+            find_device(name)
+    else:
+        assert find_device(name).name == chip
+
+
+def test_the_other_core_of_a_chip_is_not_the_one_that_is_modelled(tmp_path):
+    text = "device,core,runtime,model,latency_ms\nSTM32H747I-DISCO,Cortex-{},X-CUBE-AI 10.0.0,resnet8,40\n"
+    small, large = (match(rows(tmp_path, text.format(core))[0], MODELS) for core in ("M4", "M7"))
+    assert "core 'Cortex-M4' is not the one of stm32h747, cortex-m7" in small.reason
+    assert isinstance(large, Matched)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("Board,280,X-CUBE-AI 9.0.0,resnet8,int8,1,,,s", "device 'Board' is not in the catalogue"),
