@@ -30,6 +30,7 @@ from workloads.operators import (
     Sub,
     Tanh,
     Transpose,
+    TransposedConv2d,
 )
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ def layer_class(graph: Graph, layer: Layer) -> str:
             if (height, width) == (1, 1):
                 return "pointwise"
             return "winograd" if (height, width, *stride) == (3, 3, 1, 1) else "conv"
+        case TransposedConv2d():
+            return "conv"
         case Add() | Sub() | Mul():
             sizes = {graph[name].elements for name in (*layer.inputs, layer.outputs[0])}
             return "simple" if len(sizes) == 1 else "strided"

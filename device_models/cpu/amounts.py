@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
 
 KEPT = 8  # networks: fits and estimates come back to the same ones
+TOO_FEW = 8  # channels, for which no library transforms pixels
 PRODUCTS = frozenset({"first", "pointwise", "winograd", "conv", "dense"})
 STEPS = {HardSwish: 4, LayerNorm: 8}  # operations on a vector, of functions without an exponential
 ELEMENT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
@@ -52,7 +53,7 @@ def cpu_amounts(
     """Return what one layer asks of a device whose vectors have a known width."""
     from device_models.amounts import QUANTITIES, LayerAmounts
 
-    device, kind = setting.device, layer_class(graph, layer)
+    device, kind = setting.device, kind_of(graph, layer)
     distinct = sum(graph[name].nbytes for name in (*layer.inputs, *layer.outputs))
     seconds: dict[str, float | None] = dict.fromkeys(QUANTITIES)
     if kind == "free":
@@ -65,26 +66,30 @@ def cpu_amounts(
     waits, levels = _waits(graph, layer, asked, setting, kept)
     overhead = device.overhead
     seconds |= waits | {
-        "calls": overhead.layer.value / clock_hz if overhead.layer else 0.0,
-        "regions": _regions(graph, layer, asked) * fork_s(setting),
+        "calls": overhead.layer.value / clock_hz * _groups(asked) if overhead.layer else 0.0,
+        "regions": _regions(graph, layer, asked) * _groups(asked) * fork_s(setting),
     }
     return LayerAmounts(layer, kind, asked.macs, seconds, levels, distinct, cycles["products"] or 0.0, 0)
 
 
 def _asked(graph: Graph, layer: Layer, setting: Setting, precision: str, *, by_winograd: bool) -> Asked:
     """Return a layer as it is computed."""
-    device, kind, macs = setting.device, layer_class(graph, layer), layer_macs(graph, layer)
-    cores = min(setting.threads, device.cores)
-    share = busiest(graph[layer.outputs[0]].shape[-1], lanes(device), cores)
-    return Asked(kind, macs, _blocks(graph, layer, by_winograd=by_winograd), precision, cores, share)
+    device, kind, macs = setting.device, kind_of(graph, layer), layer_macs(graph, layer)
+    cores, blocks = min(setting.threads, device.cores), _blocks(graph, layer, by_winograd=by_winograd)
+    channels = graph[layer.outputs[0]].shape[-1] // (1 if blocks is None else blocks.groups)
+    return Asked(kind, macs, blocks, precision, cores, busiest(channels, lanes(device), cores))
 
 
 def _blocks(graph: Graph, layer: Layer, *, by_winograd: bool) -> Blocks | None:
     """Return a layer as a product of matrices, None where it is none."""
-    kind = layer_class(graph, layer)
-    if kind == "winograd" and by_winograd:
-        return winograd(graph, layer)
-    return direct(graph, layer, layer_macs(graph, layer)) if kind in PRODUCTS else None
+    kind = kind_of(graph, layer)
+    if kind not in PRODUCTS:
+        return None
+    plain = direct(graph, layer, layer_macs(graph, layer))
+    if kind != "winograd" or not by_winograd:
+        return plain
+    found = winograd(graph, layer)
+    return found if max(found.depth, found.rows // found.groups) > TOO_FEW else plain
 
 
 @lru_cache(maxsize=KEPT)
@@ -93,6 +98,13 @@ def kept_bytes(graph: Graph, precision: str, *, by_winograd: bool) -> int:
     return sum(
         _weight_bytes(graph, layer, _blocks(graph, layer, by_winograd=by_winograd), precision) for layer in graph.layers
     )
+
+
+def kind_of(graph: Graph, layer: Layer) -> str:
+    """Return the class of a layer; a product of many rows is one of pixels, whatever its operator is called."""
+    kind = layer_class(graph, layer)
+    many = kind == "dense" and math.prod(graph[layer.outputs[0]].shape[:-1]) > 1
+    return "pointwise" if many else kind
 
 
 def lanes(device: Device) -> int:
@@ -241,6 +253,11 @@ def _shared_s(device: Device, moved: Traffic) -> float:
     """Return the time that a memory which all cores share is taken. [s]"""
     total = device.memory[moved.level].total_bandwidth
     return 0.0 if total is None else (moved.read_bytes + moved.written_bytes) / total.value
+
+
+def _groups(asked: Asked) -> int:
+    """Return how many convolutions a layer is: groups go one after the other."""
+    return 1 if asked.blocks is None else asked.blocks.groups
 
 
 def _regions(graph: Graph, layer: Layer, asked: Asked) -> int:

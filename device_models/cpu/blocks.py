@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from workloads.operators import Conv2d
+
 if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
 
@@ -19,15 +21,15 @@ class Blocks:
 
     Parameters
     ----------
-    arranged
-        Elements that are written in another order before the product, and summed up behind it.
+    groups
+        In so many groups of the rows, each with operands of its own.
     """
 
     rows: int
     columns: int
     depth: int
     count: int = 1
-    arranged: int = 0
+    groups: int = 1
 
     @property
     def weights(self) -> int:
@@ -37,7 +39,12 @@ class Blocks:
     @property
     def operands(self) -> int:
         """Elements of the matrices of activations."""
-        return self.columns * self.depth * self.count
+        return self.columns * self.depth * self.count * self.groups
+
+    @property
+    def arranged(self) -> int:
+        """Elements that are put in another order; Winograd's are transformed first, and its sums behind the product."""
+        return self.operands if self.count == 1 else 2 * self.operands + self.rows * self.columns * self.count
 
     @property
     def products(self) -> int:
@@ -54,7 +61,7 @@ def direct(graph: Graph, layer: Layer, macs: int) -> Blocks:
     shape = graph[layer.outputs[0]].shape
     columns = max(1, math.prod(shape[:-1]))
     depth = max(1, macs // (shape[-1] * columns))
-    return Blocks(shape[-1], columns, depth, arranged=columns * depth)
+    return Blocks(shape[-1], columns, depth, groups=groups_of(graph, layer))
 
 
 def winograd(graph: Graph, layer: Layer) -> Blocks:
@@ -65,10 +72,17 @@ def winograd(graph: Graph, layer: Layer) -> Blocks:
     .. [1] A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
     """
     batch, height, width, rows = graph[layer.outputs[0]].shape
-    depth = graph[layer.inputs[0]].shape[-1]
-    tile = tile_extent(depth, rows, min(height, width))
+    groups, depth = groups_of(graph, layer), graph[layer.inputs[1]].shape[-1]
+    tile = tile_extent(depth, rows // groups, min(height, width))
     columns, count = batch * math.ceil(height / tile) * math.ceil(width / tile), (tile + 2) ** 2
-    return Blocks(rows, columns, depth, count, arranged=(2 * depth + rows) * columns * count)
+    return Blocks(rows, columns, depth, count, groups)
+
+
+def groups_of(graph: Graph, layer: Layer) -> int:
+    """Return in how many groups a convolution takes its channels; one for other layers."""
+    if not isinstance(layer.operator, Conv2d):
+        return 1
+    return graph[layer.inputs[0]].shape[-1] // graph[layer.inputs[1]].shape[-1]
 
 
 def tile_extent(inputs: int, outputs: int, extent: int, *, largest: int = 6) -> int:

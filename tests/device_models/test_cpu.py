@@ -255,3 +255,32 @@ def test_scalar_cores_and_xnnpack_are_predicted_within_eight_per_cent():
         assert len(errors) == rows
         assert np.median(errors) <= 0.08
         assert np.quantile(errors, 0.9) <= 0.15
+
+
+def test_groups_of_channels_go_one_after_the_other():
+    """RegNetY-400M has convolutions of up to 55 groups, each of which forks: many threads are slower than one."""
+    graph = build("ncnn_regnety_400m")
+    alone, many = (
+        estimate(graph, SERVER, runtime="ncnn-2026", precision="fp32", threads=threads).latency_s for threads in (1, 64)
+    )
+    assert many > alone
+
+
+def test_a_group_has_operands_of_its_own_and_too_few_channels_for_winograd():
+    builder = GraphBuilder("net")
+    x = builder.input("x", (1, 32, 32, 64), "float32")
+    weights = builder.constant("w", (64, 3, 3, 8))
+    graph = builder.build(
+        [builder.layer(Conv2d(padding=(1, 1, 1, 1), groups=8), [x, weights, builder.constant("b", (64,))])]
+    )
+    blocks = direct(graph, graph.layers[0], layer_macs(graph, graph.layers[0]))
+    assert (blocks.groups, blocks.depth, blocks.operands) == (8, 72, 32 * 32 * 9 * 64)
+    found = [asked(graph, SERVER, by_winograd=flag) for flag in (True, False)]
+    assert found[0] == found[1]
+    assert found[0]["winograd"] == 0.0
+
+
+def test_rows_of_tokens_are_a_product_of_matrices_and_a_single_row_is_not():
+    """ViT-B's 16.9 G multiply-adds cannot take less than the peak of 32 a cycle allows."""
+    found = estimate(build("ncnn_vision_transformer"), SERVER, runtime="ncnn-2026", precision="fp32")
+    assert found.latency_s > found.macs / 32 / 4.3e9
