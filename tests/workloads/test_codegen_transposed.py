@@ -20,6 +20,7 @@ from workloads.kernels.transposed import transposed_conv2d
 from workloads.legality import check
 from workloads.operands import Operands
 from workloads.operators import TransposedConv2d
+from workloads.options import DEFAULT
 from workloads.program import count
 from workloads.run_programs import prepare, run
 from workloads.tensor import Quantization
@@ -88,10 +89,22 @@ def test_a_transposed_convolution_equals_the_kernel_of_the_profile(name, paramet
     compare(name, parameters, spec, seed)
 
 
-def test_a_cube_s_options_leave_the_same_bytes():
-    spec, isa = TransposedSpec(1, 6, 7, 40, 12, 14, 24, (4, 4), (2, 2), (1, 1)), load_isa("davinci")
-    for options in choices(spec, isa):
-        compare("davinci", {}, spec, 5, options)
+@pytest.mark.parametrize("name", ["thumb2-dsp", "rv64gc", "rvv", "avx2", "davinci"])
+def test_options_leave_the_same_bytes(name):
+    spec, isa = TransposedSpec(1, 6, 7, 40, 12, 14, 24, (4, 4), (2, 2), (1, 1)), load_isa(name)
+    offered = choices(spec, isa)
+    assert len(offered) > 1
+    for options in offered[:: 1 + len(offered) // 8]:
+        compare(name, {}, spec, 5, options)
+
+
+@pytest.mark.parametrize("name", ["thumb2-dsp", "rv64gc", "rvv", "avx2"])
+def test_options_are_those_that_every_convolution_offers(name):
+    spec, isa = TransposedSpec(1, 8, 8, 16, 16, 16, 8, (3, 3), (2, 2)), load_isa(name)
+    first, *rest = choices(spec, isa)
+    assert first == DEFAULT
+    for part in parts(spec, together=False):
+        assert set(rest) <= set(choices(part.convolution, isa))
 
 
 @given(spec=specs())

@@ -98,6 +98,8 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
     match spec:
         case ConvSpec() | MatrixSpec(batch=1):
             return davinci_choices.choices(as_convolution(spec, isa), isa)
+        case TransposedSpec():
+            return transposed_davinci.choices(spec, isa)
         case MatrixSpec():
             return (DEFAULT,)
     return DEFAULT, Options(buffers=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from workloads.codegen import (
@@ -60,6 +61,9 @@ def choices(spec: Spec, isa: InstructionSet) -> tuple[Options, ...]:
             return rvv_window.choices(spec, isa)
         case ConvSpec() | MatrixSpec():
             return rvv_tiles.choices(product(spec), isa)
+        case TransposedSpec():
+            found = transposed.parts(spec, together=False)
+            return transposed.choices(found, lambda one: choices(one, isa))
     return (DEFAULT,)
 
 
@@ -88,7 +92,7 @@ def _generate(spec: Spec, isa: InstructionSet, options: Options) -> Program:
         case TransposedSpec():
             return transposed.generate(
                 spec, isa, transposed.parts(spec, together=False),
-                lambda convolution: _generate(convolution, isa, DEFAULT),
+                lambda convolution: _generate(convolution, isa, options),
                 lambda box, _: moves.copied(box, isa, rvv_elementwise.copy(isa)),
             )  # fmt: skip
         case PoolSpec():
@@ -123,9 +127,11 @@ def pack(program: Program, spec: Spec, operands: Operands) -> dict[str, Array]:
         case ResizeSpec():
             return resize_scalar.pack(spec)
         case TransposedSpec():
-            found = transposed.parts(spec, together=False)
-            isa = program.isa
-            return transposed.pack(found, operands, lambda one, constants: pack(generate(one, isa), one, constants))
+            isa, options = program.isa, program.options
+            return transposed.pack(
+                transposed.parts(spec, together=False), operands,
+                lambda one, constants: pack(replace(generate(one, isa, options), options=options), one, constants),
+            )  # fmt: skip
         case PoolSpec():
             return rvv_pool.pack(spec, operands)
         case ElementwiseSpec():

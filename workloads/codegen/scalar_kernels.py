@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 
 def choices(spec: Spec, scalar: Scalar) -> tuple[Options, ...]:
     """Return the options offered for a kernel, the set's own choice first."""
+    if isinstance(spec, TransposedSpec):
+        found = transposed.parts(spec, together=False)
+        return transposed.choices(found, lambda one: scalar_plan.choices(one, scalar))
     return scalar_plan.choices(spec, scalar) if isinstance(spec, ConvSpec | MatrixSpec) else (DEFAULT,)
 
 
@@ -80,7 +83,7 @@ def _generate(spec: Spec, scalar: Scalar, options: Options) -> Program:
         case TransposedSpec():
             return transposed.generate(
                 spec, scalar.isa, transposed.parts(spec, together=False),
-                lambda convolution: _generate(convolution, scalar, DEFAULT),
+                lambda convolution: _generate(convolution, scalar, options),
                 lambda box, _: moves.copied(box, scalar.isa, scalar_elementwise.copy(scalar)),
             )  # fmt: skip
         case PoolSpec():
@@ -115,7 +118,9 @@ def pack(spec: Spec, operands: Operands, scalar: Scalar, options: Options = DEFA
             return resize_scalar.pack(spec)
         case TransposedSpec():
             found = transposed.parts(spec, together=False)
-            return transposed.pack(found, operands, lambda one, constants: scalar_pack.pack(one, constants, scalar))
+            return transposed.pack(
+                found, operands, lambda one, constants: scalar_pack.pack(one, constants, scalar, options)
+            )
         case PoolSpec():
             return scalar_pool.pack(spec, operands, scalar)
         case ElementwiseSpec():

@@ -15,6 +15,7 @@ import numpy as np
 from workloads.codegen.common import readdressed
 from workloads.codegen.moves import Box, box_of
 from workloads.codegen.specs import ConvSpec
+from workloads.options import DEFAULT
 from workloads.program import Address, Buffer, Program
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from workloads.codegen.specs_images import TransposedSpec
     from workloads.isa import InstructionSet
     from workloads.operands import Operands
+    from workloads.options import Options
     from workloads.tensor import Array
 
 PHASES = "phases"  # results of one convolution before they go to their places
@@ -167,6 +169,14 @@ def _axes(spec: TransposedSpec, axis: int, together: bool) -> list[Axis]:
         members = found.setdefault(max(taps, 1), [])
         members.append(Phase(first, len(range(first, extent, stride)), tap, at, len(members)))
     return [Axis(tuple(members), taps) for taps, members in found.items()]
+
+
+def choices(
+    found: tuple[Part, ...], offered: Callable[[ConvSpec], tuple[Options, ...]]
+) -> tuple[Options, ...]:  # fmt: skip
+    """Return the options that every convolution offers, after their own choices."""
+    first, *others = (offered(part.convolution) for part in found)
+    return (DEFAULT, *(one for one in first if one != DEFAULT and all(one in other for other in others)))
 
 
 def generate(

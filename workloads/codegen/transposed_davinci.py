@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from workloads.codegen import davinci_cube, davinci_pack, transposed
+from workloads.codegen import davinci_choices, davinci_cube, davinci_pack, transposed
 from workloads.codegen.davinci_moves import copied
+from workloads.codegen.davinci_plan import as_convolution
 from workloads.codegen.davinci_tiles import copies_of, on_chip
 from workloads.options import DEFAULT, Options
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from workloads.tensor import Array
 
 ROWS = "ub_rows"  # tile of a move
+
+
+def choices(spec: TransposedSpec, isa: InstructionSet) -> tuple[Options, ...]:
+    """Return the options of the convolution, but for a requantisation apart: it takes the room of the moves."""
+    (part,) = transposed.parts(spec, together=True)
+    offered = davinci_choices.choices(as_convolution(part.convolution, isa), isa)
+    return tuple(one for one in offered if one.fuse is None)
 
 
 def generate(spec: TransposedSpec, isa: InstructionSet, options: Options = DEFAULT) -> Program:

@@ -13,8 +13,8 @@ from workloads.codegen import (
     norm_x86,
     resize_x86,
     softmax_x86,
-    x86,
     transposed,
+    x86,
     x86_depthwise,
     x86_elementwise,
     x86_pool,
@@ -59,6 +59,9 @@ def choices(spec: Spec, dialect: Dialect) -> tuple[Options, ...]:
             return x86_depthwise.choices(spec, dialect)
         case ConvSpec() | MatrixSpec():
             return x86_tiles.choices(product(spec), dialect)
+        case TransposedSpec():
+            found = transposed.parts(spec, together=False)
+            return transposed.choices(found, lambda one: choices(one, dialect))
     return (DEFAULT,)
 
 
@@ -76,7 +79,7 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
         case TransposedSpec():
             return transposed.generate(
                 spec, isa, transposed.parts(spec, together=False),
-                lambda convolution: generate(convolution, isa, dialect),
+                lambda convolution: generate(convolution, isa, dialect, options),
                 lambda box, _: moves.copied(box, isa, x86_elementwise.copy(isa, dialect)),
             )  # fmt: skip
         case PoolSpec():
@@ -112,7 +115,7 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return resize_x86.pack(spec, dialect)
         case TransposedSpec():
             found = transposed.parts(spec, together=False)
-            return transposed.pack(found, operands, lambda one, constants: pack(one, constants, dialect))
+            return transposed.pack(found, operands, lambda one, constants: pack(one, constants, dialect, options))
         case PoolSpec():
             return x86_pool.pack(spec, operands, dialect)
         case ElementwiseSpec():
