@@ -66,17 +66,12 @@ def jobs(toolchains, isa):
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "host thumb2-dsp", "host rv32im", "host rv64gc", "host avx2", "host avx512-vnni", "simde avx512-vnni",
-        "arm thumb2-dsp", "riscv rv32im", "riscv rv64gc",
-    ],
-)  # fmt: skip
+    "name", ["host thumb2-dsp", "host avx2", "simde avx512-vnni", "arm thumb2-dsp", "riscv rv32im", "riscv rv64gc"]
+)
 def test_compiled_kernels_leave_the_bytes_of_the_executor(name, c_toolchains, tmp_path):
     isa = load_isa(c_toolchains.toolchain(name).isa)
     c_toolchains.compare(name, jobs(c_toolchains, isa), tmp_path)
 
 
-@pytest.mark.parametrize(("vlen", "machine"), [(128, 128), (128, 512)])
-def test_compiled_vector_kernels_leave_the_bytes_of_the_executor(vlen, machine, c_toolchains, tmp_path):
-    c_toolchains.compare(f"clang rvv {machine}", jobs(c_toolchains, load_isa("rvv", vlen=vlen)), tmp_path)
+def test_compiled_vector_kernels_leave_the_bytes_of_the_executor_also_on_longer_vectors(c_toolchains, tmp_path):
+    c_toolchains.compare("clang rvv 512", jobs(c_toolchains, load_isa("rvv", vlen=128)), tmp_path)

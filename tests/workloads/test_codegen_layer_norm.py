@@ -57,7 +57,7 @@ def run(name, parameters, x, operands):
 
 
 @pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 3), st.integers(1, 90)), spread=st.sampled_from([0, 1, 3, 255]),
     epsilon=st.sampled_from([0.0, 1e-12, 1e-5, 1.0]), power=st.sampled_from([1, 4, 30]),
@@ -122,7 +122,7 @@ def test_a_layer_norm_in_a_network_runs_as_a_program(name):
     np.testing.assert_array_equal(found, kernels.execute(graph, {"x": x}, profile=PROFILE_OF[name])["y"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(columns=st.integers(1, 300), seed=st.integers(0, 2**32 - 1))
 def test_single_precision_is_within_one_step_of_double(columns, seed):
     random = np.random.default_rng(seed)

@@ -54,7 +54,7 @@ def run(spec, isa, own, given):
 
 
 @pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     batch=st.integers(1, 3), depth=st.integers(1, 30), units=st.integers(1, 40), rank=st.integers(1, 3),
     steps=st.integers(1, 10), sizes=st.tuples(st.sampled_from([1, 2]), st.sampled_from([1, 2])), seed=SEEDS,
@@ -85,7 +85,7 @@ def test_a_filter_over_time_equals_the_kernel_step_by_step(
 
 
 @pytest.mark.parametrize(("name", "parameters"), SETS, ids=str)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     steps=st.integers(1, 4), batch=st.integers(1, 2), depth=st.integers(1, 30), units=st.integers(1, 40),
     power=st.integers(-15, -9), time_major=st.booleans(), seed=SEEDS,
