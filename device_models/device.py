@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -29,10 +27,12 @@ from device_models.quantities import (
     Watts,
     faults_of,
 )
+from workloads import shipped
 from workloads.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 Kind = Literal["weights", "activations"]
 
@@ -323,8 +323,11 @@ class Device:
 
 def device_names() -> tuple[str, ...]:
     """Return the names of the devices in the catalogue."""
-    folder = files("device_models") / "catalog"
-    return tuple(sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")))
+    return shipped.names_in(_catalog())
+
+
+def _catalog() -> Path:
+    return shipped.folder_of("device_models", "catalog")
 
 
 @cache
@@ -336,16 +339,12 @@ def load_device(name_or_path: str) -> Device:
     InputError
         There is no such device, or its file is wrong; with every fault.
     """
-    if name_or_path.endswith(".toml"):
-        return read_device(Path(name_or_path))
-    catalog = Path(str(files("device_models") / "catalog"))
     names = device_names()
-    if name_or_path in names:
-        return read_device(catalog / f"{name_or_path}.toml")
-    called = [name for name in names if name_or_path in load_device(name).aliases]
-    if not called:
-        raise InputError("device", [f"{name_or_path!r} is unknown; {did_you_mean(name_or_path, names)}"])
-    return load_device(called[0])
+    if name_or_path not in names and not name_or_path.endswith(".toml"):
+        called = [name for name in names if name_or_path in load_device(name).aliases]
+        if called:
+            return load_device(called[0])
+    return read_device(shipped.find(name_or_path, _catalog(), "device"))
 
 
 def read_device(path: Path) -> Device:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -14,11 +12,13 @@ from pydantic import Field, ValidationError, model_validator
 from device_models.figures import Figure, Sourced, read_toml, source_faults, tidy
 from device_models.layer_classes import CLASSES
 from device_models.quantities import Hertz, Seconds, faults_of
+from workloads import shipped
 from workloads.errors import InputError, did_you_mean
 from workloads.passes.retype import PRECISIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 GENERATED = "generated"
 Z80 = 1.2815515655446004  # of a normal distribution, 80 % lie within this many standard deviations
@@ -224,8 +224,11 @@ class Runtime:
 
 def runtime_names() -> tuple[str, ...]:
     """Return the names of the shipped runtimes, and ``generated``."""
-    found = (item.name for item in (files("device_models") / "runtimes").iterdir())
-    return (GENERATED, *sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml")))
+    return (GENERATED, *shipped.names_in(_folder()))
+
+
+def _folder() -> Path:
+    return shipped.folder_of("device_models", "runtimes")
 
 
 @cache
@@ -237,12 +240,7 @@ def load_runtime(name_or_path: str) -> Runtime:
     InputError
         There is no such runtime, or its file is wrong; with every fault.
     """
-    if name_or_path.endswith(".toml"):
-        return read_runtime(Path(name_or_path))
-    names = runtime_names()
-    if name_or_path not in names or name_or_path == GENERATED:
-        raise InputError("runtime", [f"{name_or_path!r} is unknown; {did_you_mean(name_or_path, names)}"])
-    return read_runtime(Path(str(files("device_models") / "runtimes" / f"{name_or_path}.toml")))
+    return read_runtime(shipped.find(name_or_path, _folder(), "runtime"))
 
 
 def prior_for(core: str, precision: str | None = None) -> Runtime:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +22,8 @@ from device_models.quantities import (
 )
 from simulator.grid import Grid
 from simulator.radio import Phase, Radio, cycle_mean_w
-from workloads.errors import InputError, did_you_mean
+from workloads import shipped
+from workloads.errors import InputError
 
 
 class Idle(Sourced):
@@ -161,17 +161,13 @@ class Defaults(_Profile):
 
 def known(kind: str) -> list[str]:
     """Return the names of the bundled profiles, ``kind`` being "links" or "grids"."""
-    folder = files("simulator") / kind
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return list(shipped.names_in(shipped.folder_of("simulator", kind)))
 
 
 def _find(name: str, kind: str, base: Path) -> Path:
     """Return the file of a profile: a bundled name, or a path beside the scenario."""
-    if name.endswith(".toml"):
-        return base / name
-    if name not in known(kind):
-        raise InputError(name, [f"{name!r} is no bundled {kind.removesuffix('s')}; {did_you_mean(name, known(kind))}"])
-    return Path(str(files("simulator") / kind / f"{name}.toml"))
+    folder = shipped.folder_of("simulator", kind)
+    return base / name if name.endswith(".toml") else shipped.find(name, folder, kind.removesuffix("s"))
 
 
 @cache
@@ -206,7 +202,7 @@ def load_grid(name: str, base: Path = Path()) -> Grid:
 
 def load_defaults() -> Defaults:
     """Return what is assumed where a scenario says nothing."""
-    defaults: Defaults = _read(Path(str(files("simulator") / "defaults.toml")), Defaults)
+    defaults: Defaults = _read(shipped.folder_of("simulator") / "defaults.toml", Defaults)
     return defaults
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from simulator.checks import node_faults, stated_faults, total_faults
 from simulator.comparison import comparison_faults, label_of, points_of, with_settings
 from simulator.inheritance import read_tables
 from simulator.json_schema import json_schema
-from workloads.errors import InputError, did_you_mean
+from workloads import shipped
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,14 +76,7 @@ def find_scenario(name: Path | str) -> Path:
     InputError
         The name is neither.
     """
-    path = Path(name)
-    if path.suffix or path.exists():
-        return path
-    shipped = {item.name.removesuffix(".toml"): item for item in files("scenarios").iterdir()}
-    known = [stem for stem, item in shipped.items() if item.name.endswith(".toml")]
-    if str(name) not in known:
-        raise InputError(name, [f"is neither a file nor a shipped scenario; {did_you_mean(str(name), known)}"])
-    return Path(str(shipped[str(name)]))
+    return shipped.find(name, shipped.folder_of("scenarios"), "scenario")
 
 
 def load_scenario(path: Path | str, *, seed: int | None = None) -> Scenario:

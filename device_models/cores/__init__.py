@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from device_models.figures import Figure, Sourced, read_toml, source_faults, tidy
 from device_models.quantities import faults_of
+from workloads import shipped
 from workloads.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from workloads.isa import InstructionSet
     from workloads.program import Program
+
+_FOLDER = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,7 @@ def timeline(program: Program, core: Core, iterations: int = 2) -> str:
 
 def core_names() -> tuple[str, ...]:
     """Return the names of the shipped core files."""
-    folder = files("device_models.cores")
-    return tuple(sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml")))
+    return shipped.names_in(_FOLDER)
 
 
 @cache
@@ -152,12 +153,7 @@ def load_core(name: str) -> Core:
     InputError
         With every fault of the file.
     """
-    if name.endswith(".toml"):
-        path = Path(name)
-    elif name in core_names():
-        path = Path(str(files("device_models.cores") / f"{name}.toml"))
-    else:
-        raise InputError("core", [f"{name!r} is unknown; {did_you_mean(name, core_names())}"])
+    path = shipped.find(name, _FOLDER, "core")
     table = read_toml(path)
     shared = {key: value for key, value in table.items() if key in _SHARED}
     faults: list[str] = []
@@ -194,8 +190,7 @@ _SHARED = {field.alias or name for name, field in CoreFile.model_fields.items()}
 
 def _module(name: str) -> ModuleType:
     """Return the core model called ``name``: the module of that name in this package."""
-    package = files("device_models.cores")
-    known = [item.name.removesuffix(".py") for item in package.iterdir() if item.name.endswith(".py")]
+    known = [file.stem for file in _FOLDER.glob("*.py")]
     known.remove("__init__")
     if name not in known:
         raise InputError("model", [f"model: {name!r} is no core model; {did_you_mean(name, known)}"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 from pydantic import BeforeValidator, Field, ValidationError, create_model, model_validator
 
@@ -15,8 +13,12 @@ from device_models.quantities import Hertz, faults_of
 from simulator.bench.shapes import FLOATS, OPERATORS
 from simulator.names import ChipName, ModelName, Text, chip_path
 from simulator.schema import Count, Table
+from workloads import shipped
 from workloads.errors import InputError, did_you_mean
 from workloads.options import Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 T = TypeVar("T")
 
@@ -138,7 +140,7 @@ class Suite:
 
 
 def _shipped() -> Path:
-    return Path(str(files("scenarios") / "suites"))
+    return shipped.folder_of("scenarios", "suites")
 
 
 def find_suite(name: str) -> Path:
@@ -149,14 +151,7 @@ def find_suite(name: str) -> Path:
     InputError
         The name is neither.
     """
-    path = Path(name)
-    if path.suffix or path.exists():
-        return path
-    folder = _shipped()
-    known = sorted(item.stem for item in folder.glob("*.toml"))
-    if name not in known:
-        raise InputError(name, [f"is neither a file nor a shipped suite; {did_you_mean(name, known)}"])
-    return folder / f"{name}.toml"
+    return shipped.find(name, _shipped(), "suite")
 
 
 def load_suite(path: Path) -> Suite:
