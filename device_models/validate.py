@@ -70,6 +70,12 @@ class Prediction:
         """Device and runtime."""
         return (self.matched.device.name, self.matched.runtime.name)
 
+    @property
+    def setting(self) -> tuple[str, str, str, int, float]:
+        """Device, runtime, precision, threads and clock. [Hz]"""
+        found = self.matched
+        return (found.device.name, found.runtime.name, found.row.precision, found.threads, found.frequency_hz)
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -185,9 +191,9 @@ def _held_out(rows: Sequence[_Answer]) -> dict[int, HeldOutTime]:
 
 
 def _baseline(rows: Sequence[_Answer], learn: Learn) -> dict[int, float]:
-    """Return what a baseline predicts, fitted to the other families of the same device and runtime."""
+    """Return what a baseline predicts, fitted to the other families in the same setting: it knows of no other."""
     times: dict[int, float] = {}
-    for places in _grouped(rows, lambda each: each.prediction.block).values():
+    for places in _grouped(rows, lambda each: each.prediction.setting).values():
         counted = np.array([rows[place].features for place in places])
         measured_s = np.array([rows[place].prediction.matched.row.latency_s for place in places])
         found = left_out(counted, measured_s, [rows[place].prediction.family for place in places], learn)

@@ -16,7 +16,8 @@ SHORT = {"nine features": "nine"}  # names of baselines as column headings
 _LEFT_OUT = (
     "Each runtime is fitted again without the network's family: what to expect of networks it never saw. rank: "
     "Spearman's correlation; band: share of rows inside the band that should hold 80 %; {names}: median errors, fitted "
-    "to that runtime and device without the family likewise, marked where they are smaller."
+    "to each precision, number of threads and clock of that runtime and device, without the family likewise; marked "
+    "where they are smaller."
 )
 _BASELINES = {
     "MACs": "MACs: multiply-accumulates times one constant",

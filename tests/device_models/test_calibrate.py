@@ -164,6 +164,16 @@ def test_a_layer_is_asked_about_once_for_all_rows_that_share_it(monkeypatch):
     assert [each.matched.row for each in found.rows] == rows
 
 
+def test_baselines_learn_from_rows_of_the_same_clock_only():
+    """Twice the clock halves the times: rows of the other clock would mislead them."""
+    taken_s = {"resnet8": 0.04, "dscnn_kws": 0.01, "mobilenet_v2": 0.9}
+    rows = [row(name, at / clock * 280e6, clock_hz=clock) for name, at in taken_s.items() for clock in (280e6, 140e6)]
+    found = validate(rows, MODELS, device=load_device("stm32h7a3"), runtime=load_runtime("x-cube-ai-9")).rows
+    for slow, fast in zip(found[1::2], found[::2], strict=True):
+        assert slow.macs_s == pytest.approx(2 * fast.macs_s)
+        assert slow.features_s == pytest.approx(2 * fast.features_s, rel=1e-6)
+
+
 def test_a_duty_cycled_row_counts_waiting_in_its_energy():
     busy, waiting = (replace(row("dscnn_kws", 0.011), period_s=period) for period in (None, 0.032))
     found = validate([busy, waiting], MODELS, device=load_device("stm32h7a3"), runtime=load_runtime("x-cube-ai-9"))
