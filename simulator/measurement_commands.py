@@ -65,6 +65,8 @@ def calibrate(
     path = output or Path(f"{measured.stem if measured else 'prior'}.toml")
     if path.suffix != ".toml":
         raise InputError("--output", [f"{path} does not end in .toml"])
+    if report is not None and report.suffix not in (".html", ".md"):
+        raise InputError("--report", [f"{report} ends neither in .html nor in .md"])
     asked = Request(
         measured, path.stem, runtime, on, prior, tuple(models or ()), drops_dead_channels, title, tuple(alias or ()),
         _years(years),

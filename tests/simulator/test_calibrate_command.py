@@ -143,6 +143,7 @@ WRONG = [
         ["the file has rows of 2 runtimes ('a', 'b'); name one"],
     ),
     ("model,latency_ms\nresnet8,3\n", [*ON_BOARD, "-o", "x.txt"], ["x.txt does not end in .toml"]),
+    ("model,latency_ms\nresnet8,3\n", [*ON_BOARD, "--report", "x"], ["x ends neither in .html nor in .md"]),
 ]
 
 
