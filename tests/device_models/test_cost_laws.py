@@ -14,7 +14,17 @@ from device_models.estimate import estimate
 from workloads.builder import GraphBuilder
 from workloads.codegen import PROFILE_OF, choices, generate
 from workloads.codegen.float_spec import FloatSpec
-from workloads.codegen.specs import ConvSpec, CopySpec, ElementwiseSpec, MatrixSpec, MoveSpec, PoolSpec, SoftmaxSpec
+from workloads.codegen.specs import (
+    ConcatSpec,
+    ConvSpec,
+    CopySpec,
+    ElementwiseSpec,
+    MatrixSpec,
+    MoveSpec,
+    PoolSpec,
+    SoftmaxSpec,
+)
+from workloads.codegen.specs_images import ResizeSpec, TransposedSpec
 from workloads.executor import execute
 from workloads.isa import load_isa
 from workloads.operators import Conv2d, DepthwiseConv2d, FullyConnected, Reshape, Softmax
@@ -72,7 +82,21 @@ def moves(draw):
     return MoveSpec("nearest", (shape,), draw(st.tuples(st.integers(1, 3), st.integers(1, 3))))
 
 
+@st.composite
+def larger_images(draw):
+    """Draw what makes an image larger: a transposed convolution, a bilinear resize, a concatenation."""
+    image = (1, *draw(st.tuples(st.integers(1, 5), st.integers(1, 5), st.integers(1, 9))))
+    kernel, stride, size = (draw(st.tuples(*[st.integers(1, top)] * 2)) for top in (3, 2, 11))
+    match draw(st.sampled_from(["transposed", "resize", "concat"])):
+        case "transposed":
+            return TransposedSpec(*image, *size, draw(st.integers(1, 9)), kernel, stride)
+        case "resize":
+            return ResizeSpec(*image, *size, *draw(st.sampled_from([(False, False), (True, False), (False, True)])))
+    return ConcatSpec((image, image), draw(st.integers(1, 3)), draw(st.sampled_from([(True, False), (True, True)])))
+
+
 SPECS = {
+    "larger image": larger_images(),
     "convolution": convolutions(),
     "matrix": st.builds(MatrixSpec, st.integers(1, 5), st.integers(1, 70), st.integers(1, 40)),
     "pool": pools(),
