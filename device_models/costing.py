@@ -13,6 +13,7 @@ from device_models.cores import cost
 from device_models.kernel_cache import fingerprint, kept, remembered
 from device_models.memory import WEIGHT_ROLES, Traffic, Working, memory_time, traffic
 from device_models.search import ranked
+from workloads.operators import Function, Softmax
 from workloads.options import DEFAULT, Options
 
 if TYPE_CHECKING:
@@ -94,10 +95,11 @@ FREE = Kernel(0.0, "none")
 
 def layer_kernel(graph: Graph, layer: Layer, device: Device, working: Working) -> Kernel | None:
     """Return what a layer costs on a device; None when nothing is known about its operator."""
-    from workloads.codegen.specs import specify
+    from workloads.codegen import float_spec, specs
 
+    floats = graph[layer.outputs[0]].dtype == "float32"
     try:
-        spec = specify(graph, layer)
+        spec = float_spec.specify(graph, layer) if floats else specs.specify(graph, layer)
         if spec is None:
             return FREE
         return generated(spec, device, working, best_options(spec, device, working))
@@ -106,8 +108,13 @@ def layer_kernel(graph: Graph, layer: Layer, device: Device, working: Working) -
 
 
 def _per_element(graph: Graph, layer: Layer, device: Device) -> Kernel | None:
-    """Return a layer's cost from the device's cycles per element of its larger side, for that operator."""
+    """Return a layer's cost from the device's cycles per element of its larger side, for that operator.
+
+    A softmax, or a function of one value, of floats takes at least an exponential for each.
+    """
     rate = device.operators.get(layer.op)
+    if rate is None and graph[layer.outputs[0]].dtype == "float32" and isinstance(layer.operator, Softmax | Function):
+        rate = device.operators.get("exponential")
     if rate is None:
         return None
     tensors = [graph[name] for name in (*layer.inputs, *layer.outputs)]

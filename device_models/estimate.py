@@ -20,7 +20,6 @@ from workloads.graph import layer_macs, with_batch
 if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
 
-PRECISIONS = ("int8",)
 KEPT_GRAPHS = 2  # many devices are asked about one network after the other
 
 
@@ -31,6 +30,15 @@ class Setting:
     device: Device
     threads: int
     frequency_hz: float
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a network takes of a device: its constants, all that lies in flash, and working memory. [B]"""
+
+    weights_bytes: int
+    flash_bytes: int
+    ram_bytes: int
 
 
 def estimate(
@@ -122,7 +130,7 @@ def option_problems(
     """Return a line per option that the device or presage cannot do."""
     problems = []
     low, high = device.clock.minimum, device.clock.maximum
-    problems += _runtime_problems(runtime, precision)
+    problems += _runtime_problems(device, runtime, precision)
     if batch < 1:
         problems.append(f"batch: {batch} inputs; expected at least 1")
     most = device.cores if runtime == GENERATED else device.threads
@@ -134,11 +142,12 @@ def option_problems(
     return problems
 
 
-def _runtime_problems(runtime: Runtime | str, precision: str) -> list[str]:
+def _runtime_problems(device: Device, runtime: Runtime | str, precision: str) -> list[str]:
     """Return what is wrong with a runtime, or with a precision in it."""
     if runtime == GENERATED:
-        supported = f"no {precision!r} kernels are generated; supported: {', '.join(PRECISIONS)}"
-        return [] if precision in PRECISIONS else [f"precision: {supported}"]
+        precisions = ("int8", "fp32") if _computes_floats(device) else ("int8",)
+        supported = f"no {precision!r} kernels are generated; supported: {', '.join(precisions)}"
+        return [] if precision in precisions else [f"precision: {supported}"]
     try:
         library = load_runtime(runtime) if isinstance(runtime, str) else runtime
     except InputError as error:
@@ -146,6 +155,18 @@ def _runtime_problems(runtime: Runtime | str, precision: str) -> list[str]:
     if precision in library.precisions:
         return []
     return [f"precision: runtime {library.name} has no {precision!r}; supported: {', '.join(library.precisions)}"]
+
+
+def _computes_floats(device: Device) -> bool:
+    """Whether float32 kernels are generated for a device's best set, and its core executes them."""
+    from workloads.codegen.float_kits import kits_of
+
+    try:
+        kit = kits_of(device.core.isa())[0]
+    except NotImplementedError:
+        return False
+    lacking = {name for lack in getattr(device.core.timing, "lacks", ()) for name in lack.instructions}
+    return lacking.isdisjoint(kit.op.values())
 
 
 def _uncovered_problems(layers: list[Layer], device: Device) -> list[str]:
@@ -219,20 +240,48 @@ def _overhead(setting: Setting) -> float:
 
 def _total(graph: Graph, setting: Setting, rows: list[tuple[LayerEstimate, Kernel]], working: Working) -> Estimate:
     """Return the sums over the layers, with the band of the core model and of assumed figures."""
-    device = setting.device
-    band = device.core.band
-    latency_s = sum(row.latency_s for row, _ in rows)
+    band = setting.device.core.band
     low_s = sum(row.latency_s * kernel.low for row, kernel in rows) * band.latency.lowest
     high_s = sum(row.latency_s * kernel.high for row, kernel in rows) * band.latency.highest
-    macs = sum(row.macs for row, _ in rows)
-    outer = sum(outer_bytes(kernel.moved, device) for _, kernel in rows)
-    energy_j = sum(row.energy_j for row, _ in rows)
-    at = (setting.threads, setting.frequency_hz)
-    low_j = energy(device, Activity(low_s, macs, outer), *at, "low") * band.energy.lowest
-    high_j = energy(device, Activity(high_s, macs, outer), *at, "high") * band.energy.highest
-    peak = placed(graph, "generated", {row.name: kernel.scratch_bytes for row, kernel in rows}).ram_bytes
+    moved = [kernel.moved for _, kernel in rows]
+    ram_bytes = placed(graph, GENERATED, {row.name: kernel.scratch_bytes for row, kernel in rows}).ram_bytes
+    needs = Needs(working.weights_bytes, working.weights_bytes, ram_bytes)
+    factors = (band.energy.lowest, band.energy.highest)
+    found = total(graph.name, setting, tuple(row for row, _ in rows), moved, needs, (low_s, high_s), factors)
+    return replace(found, notes=_notes(setting.device, rows))
+
+
+def total(
+    model: str,
+    setting: Setting,
+    layers: tuple[LayerEstimate, ...],
+    moved: list[tuple[Traffic, ...]],
+    needs: Needs,
+    ends_s: tuple[float, float],
+    energy_factors: tuple[float, float] = (1.0, 1.0),
+) -> Estimate:
+    """Return the sums over layers, without runtime, precision and notes.
+
+    Parameters
+    ----------
+    moved
+        Traffic of each layer.
+    ends_s
+        Of the latency's band. [s]
+    energy_factors
+        Of the energy's band, beyond what the latency's makes of it.
+    """
+    device, at = setting.device, (setting.threads, setting.frequency_hz)
+    macs, latency_s, energy_j = (
+        sum(getattr(row, name) for row in layers) for name in ("macs", "latency_s", "energy_j")
+    )
+    outer = sum(outer_bytes(each, device) for each in moved)
+    low_j, high_j = (
+        energy(device, Activity(end_s, macs, outer), *at, end) * factor
+        for end_s, end, factor in zip(ends_s, ("low", "high"), energy_factors, strict=True)
+    )
     return Estimate(
-        model=graph.name,
+        model=model,
         device=device.name,
         runtime="",
         precision="",
@@ -240,20 +289,19 @@ def _total(graph: Graph, setting: Setting, rows: list[tuple[LayerEstimate, Kerne
         threads=setting.threads,
         frequency_hz=setting.frequency_hz,
         macs=macs,
-        weights_bytes=working.weights_bytes,
-        peak_ram_bytes=peak,
-        fits=fits(device, working.weights_bytes, peak),
+        weights_bytes=needs.weights_bytes,
+        peak_ram_bytes=needs.ram_bytes,
+        fits=fits(device, needs.flash_bytes, needs.ram_bytes),
         latency_s=latency_s,
-        latency_low_s=low_s,
-        latency_high_s=high_s,
+        latency_low_s=ends_s[0],
+        latency_high_s=ends_s[1],
         energy_j=energy_j,
         energy_low_j=min(low_j, energy_j),
         energy_high_j=max(high_j, energy_j),
         average_power_w=energy_j / latency_s if latency_s else 0.0,
         coverage=1.0,
         calibrated=False,
-        layers=tuple(row for row, _ in rows),
-        notes=_notes(device, rows),
+        layers=layers,
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workloads.codegen.specs import ConvSpec, ElementwiseSpec, MatrixSpec, PoolSpec, Spec
+    from workloads.codegen.specs import ConvSpec, ElementwiseSpec, MatrixSpec, MoveSpec, PoolSpec, Spec
+    from workloads.graph import Graph, Layer
     from workloads.tensor import Array
 
 
@@ -46,3 +47,38 @@ class FloatOperands:
 
 if TYPE_CHECKING:
     AnySpec = Spec | FloatSpec
+
+
+def specify(graph: Graph, layer: Layer) -> AnySpec | None:
+    """Return the kernel that a layer of float32 tensors needs; None for layers that move nothing (reshape).
+
+    Raises
+    ------
+    NotImplementedError
+        No kernel is known for the operator in float32; the message names it.
+    """
+    from workloads.codegen import specs
+    from workloads.operands import clamp_of
+
+    clamp = clamp_of(layer.operator)
+    limits = {"low": clamp.low, "high": clamp.high}
+    match specs.specify(graph, layer):
+        case None:
+            return None
+        case specs.MoveSpec() as move:
+            return _of_four_bytes(move)
+        case specs.ConvSpec() | specs.MatrixSpec(batch=1) | specs.ElementwiseSpec() as shape:
+            return FloatSpec(shape, tuple(name for name, value in limits.items() if math.isfinite(value)))
+        case specs.PoolSpec() as pool:
+            return FloatSpec(pool)
+    raise NotImplementedError(f"layer {layer.name!r}: no kernel is generated for operator {layer.op!r} in float32")
+
+
+def _of_four_bytes(move: MoveSpec) -> MoveSpec:
+    """Return a movement of float32 as one of bytes: each element is four neighbors along another axis, or the last."""
+    if move.kind in ("pad", "concat", "transpose", "slice"):
+        axis = len(move.shapes[0])
+        more: dict[str, tuple[object, ...]] = {"pad": ((0, 0),), "transpose": (axis,)}
+        shapes = tuple((*shape, 4) for shape in move.shapes)
+        return replace(move, shapes=shapes, argument=(*move.argument, *more.get(move.kind, ())))
+    return replace(move, shapes=tuple((*shape[:-1], 4 * shape[-1]) for shape in move.shapes))
