@@ -54,12 +54,11 @@ FORMULAS: dict[str, dict[str, int]] = {
 def vector_cycles(graph: Graph, layer: Layer, core: Core, cores: int) -> float | None:
     """Return the cycles of a core's vector unit for its share of a layer; None for an operator without a formula.
 
-    Integers are converted on the way in and out, except by cores whose results leave the matrix unit as integers.
+    Integers are converted on the way in and out. A product's sums become integers as they leave the matrix unit.
     """
     integers = item_bytes(graph, layer.outputs[0]) == 1
     if isinstance(layer.operator, PRODUCTS):
-        cycles = 2.0 * _per_repeat(core, CONVERT) if integers and not core.parameters["fixpipe_buffer_bytes"] else 0.0
-        return cycles * _repeats(graph, layer.outputs[:1], core) / cores
+        return 0.0
     counts = _formula(layer)
     if counts is None:
         return None
