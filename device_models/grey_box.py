@@ -169,41 +169,15 @@ def _total(
     found: Demand, reach: float,
 ) -> Estimate:  # fmt: skip
     """Return the sums over the layers, with a band of ``reach`` to either side of ln(latency)."""
-    from device_models.estimate import fits, outer_bytes
+    from device_models.estimate import Needs, total
 
-    device, at = setting.device, (setting.threads, setting.frequency_hz)
     latency_s = sum(row.latency_s for row in layers)
-    low_s, high_s = latency_s * math.exp(-reach), latency_s * math.exp(reach)
-    macs = sum(row.macs for row in layers)
-    outer = sum(outer_bytes(each.moved, device) for each in found.layers)
-    energy_j = sum(row.energy_j for row in layers)
-    low_j = energy(device, Activity(low_s, macs, outer), *at, "low")
-    high_j = energy(device, Activity(high_s, macs, outer), *at, "high")
+    ends_s = (latency_s * math.exp(-reach), latency_s * math.exp(reach))
     memory = placed(prepared, runtime.name, {each.layer.name: each.scratch_bytes for each in found.layers})
-    return Estimate(
-        model=prepared.name,
-        device=device.name,
-        runtime=runtime.name,
-        precision="",
-        batch=1,
-        threads=setting.threads,
-        frequency_hz=setting.frequency_hz,
-        macs=macs,
-        weights_bytes=working.weights_bytes,
-        peak_ram_bytes=memory.ram_bytes,
-        fits=fits(device, memory.flash_bytes, memory.ram_bytes),
-        latency_s=latency_s,
-        latency_low_s=low_s,
-        latency_high_s=high_s,
-        energy_j=energy_j,
-        energy_low_j=min(low_j, energy_j),
-        energy_high_j=max(high_j, energy_j),
-        average_power_w=energy_j / latency_s if latency_s else 0.0,
-        coverage=1.0,
-        calibrated=runtime.calibrated,
-        layers=layers,
-        notes=(*_notes(runtime, setting, reach), *_energy_notes(setting, min(low_j, energy_j), max(high_j, energy_j))),
-    )
+    needs = Needs(working.weights_bytes, memory.flash_bytes, memory.ram_bytes)
+    result = total(prepared.name, setting, layers, [each.moved for each in found.layers], needs, ends_s)
+    notes = (*_notes(runtime, setting, reach), *_energy_notes(setting, result.energy_low_j, result.energy_high_j))
+    return replace(result, runtime=runtime.name, calibrated=runtime.calibrated, notes=notes)
 
 
 def _notes(runtime: Runtime, setting: Setting, reach: float) -> tuple[str, ...]:
