@@ -237,10 +237,19 @@ def test_one_thread_of_a_server_is_predicted_within_eight_per_cent():
     assert np.median(held_out("ncnn-2026-int8", lambda row: row.threads == 1)) <= 0.15
 
 
-@pytest.mark.parametrize("name", ["ncnn-2026", "ncnn-2026-int8"])
 @pytest.mark.parametrize("threads", [2, 4, 8, 16, 32, 64])
-def test_many_threads_are_predicted_within_fifteen_per_cent(name, threads):
-    assert np.median(held_out(name, lambda row: row.threads == threads)) <= 0.15
+def test_many_threads_are_predicted_within_twelve_per_cent(threads):
+    names = ("ncnn-2026", "ncnn-2026-int8")
+    errors = np.concatenate([held_out(name, lambda row: row.threads == threads) for name in names])
+    assert len(errors) == 24
+    assert np.median(errors) <= 0.12
+
+
+@pytest.mark.parametrize("name", ["ncnn-2026", "ncnn-2026-int8"])
+def test_each_precision_is_predicted_within_twelve_per_cent_at_two_to_sixty_four_threads(name):
+    errors = held_out(name, lambda row: row.threads > 1)
+    assert np.median(errors) <= 0.12
+    assert np.quantile(errors, 0.9) <= 0.25
 
 
 def test_other_machines_are_predicted_within_fifteen_per_cent():
