@@ -158,3 +158,21 @@ static __m512i _mm512_zextsi256_si512(__m256i a) {
     memcpy(bytes, &a, sizeof a);
     return _mm512_loadu_si512(bytes);
 }
+static __m512i _mm512_mask_cvtepi16_epi32(__m512i d, uint16_t mask, __m256i a) {
+    OPEN(to, d);
+    LANES(16) ON(mask) to.i32[i] = ((const int16_t *)&a)[i];
+    return simde__m512i_from_private(to);
+}
+static __m512i _mm512_cvtepi16_epi32(__m256i a) {
+    return _mm512_mask_cvtepi16_epi32(_mm512_setzero_si512(), 0xffff, a);
+}
+static __m512i _mm512_mask_srav_epi32(__m512i d, uint16_t mask, __m512i a, __m512i b) {
+    OPEN(from, a);
+    OPEN(by, b);
+    OPEN(to, d);
+    LANES(16) ON(mask) to.i32[i] = from.i32[i] >> ((uint32_t)by.i32[i] < 32 ? by.i32[i] : 31);
+    return simde__m512i_from_private(to);
+}
+static __m512i _mm512_srav_epi32(__m512i a, __m512i b) {
+    return _mm512_mask_srav_epi32(_mm512_setzero_si512(), 0xffff, a, b);
+}
