@@ -44,7 +44,9 @@ class Request:
     on
         The device of all rows; None where the rows name it.
     prior
-        Where the fit starts; None for that of the device's core.
+        Where the fit starts; None for that of the device's core and the rows' precision.
+    precision
+        Where there are no rows.
     title, aliases
         What the runtime is called, and by what other names; the file's where not said.
     years
@@ -56,6 +58,7 @@ class Request:
     runtime: str | None = None
     on: str | None = None
     prior: str | None = None
+    precision: str = "int8"
     models: tuple[Path, ...] = ()
     drops_dead_channels: bool = False
     title: str | None = None
@@ -149,7 +152,7 @@ def _start(rows: Sequence[Measured], asked: Request, device: Device | None) -> R
     if asked.prior:
         return load_runtime(asked.prior)
     if device is not None:
-        return prior_for(device.core.name)
+        return prior_for(device.core.name, rows[0].precision if rows else asked.precision)
     faults = {}
     for row in rows:
         try:

@@ -45,6 +45,7 @@ def calibrate(
     runtime: Annotated[str | None, typer.Option(help="The runtime's name in the file, or a pattern of it.")] = None,
     on: Annotated[str | None, typer.Option("--on", help="The device of all rows: name or TOML file.")] = None,
     prior: Annotated[str | None, typer.Option(help="Where the fit starts; default: that of the device's core.")] = None,
+    precision: Annotated[str, typer.Option(help="Of the prior, where there are no timings.")] = "int8",
     drops_dead_channels: Annotated[
         bool, typer.Option("--drops-dead-channels", help="The runtime leaves out channels that always hold zero.")
     ] = False,
@@ -68,8 +69,8 @@ def calibrate(
     if report is not None and report.suffix not in (".html", ".md"):
         raise InputError("--report", [f"{report} ends neither in .html nor in .md"])
     asked = Request(
-        measured, path.stem, runtime, on, prior, tuple(models or ()), drops_dead_channels, title, tuple(alias or ()),
-        _years(years),
+        measured, path.stem, runtime, on, prior, precision, tuple(models or ()), drops_dead_channels, title,
+        tuple(alias or ()), _years(years),
     )  # fmt: skip
     found = answer(asked)
     if report is not None:

@@ -92,6 +92,37 @@ def test_without_timings_the_answer_is_the_prior_of_the_core_with_its_wide_band(
     assert found["latency_low_s"] <= taken[NEW] <= found["latency_high_s"]
 
 
+@pytest.mark.parametrize(
+    ("device", "precision", "title"),
+    [
+        ("stm32u575", "int8", "Cortex-M"),
+        ("epyc-9v45", "int8", "8-bit networks on CPUs"),
+        ("epyc-9v45", "fp32", "a kernel library for CPUs, not"),
+        ("ascend310b1", "fp16", "DaVinci"),
+        ("esp32-c3", "int8", "an 8-bit kernel library on RISC-V"),
+        ("jh7110", "int8", "plain loops on a CPU"),
+        ("jh7110", "fp32", "CPUs without vectors"),
+    ],
+)
+def test_every_core_has_a_prior_for_its_precision(presage, device, precision, title):
+    name = f"{device}-{precision}.toml"
+    status, out, _ = presage("calibrate", "--on", device, "--precision", precision, "-o", name)
+    assert status == 0
+    assert title in out
+    options = ("--runtime", name, "--precision", precision, "--format", "json")
+    status, out, _ = presage("predict", "resnet8", "--on", device, *options)
+    (row,) = json.loads(out)
+    assert not row["calibrated"]
+    assert row["latency_high_s"] / row["latency_low_s"] > 1.5
+
+
+def test_timings_in_one_precision_start_from_the_prior_for_it(presage, tmp_path):
+    (tmp_path / "t.csv").write_text("model,latency_ms,precision\nresnet8,20,int8\n", encoding="utf-8")
+    status, _, _ = presage("calibrate", "t.csv", "--on", "jh7110", "-o", "mine.toml")
+    assert status == 0
+    assert load_runtime(str(tmp_path / "mine.toml")).precisions == ("int8",)
+
+
 def test_the_fit_is_told_as_json_and_as_a_page_with_residuals(presage, timings, tmp_path):
     page, text = tmp_path / "fit.html", tmp_path / "fit.md"
     _, out, _ = presage("calibrate", timings, "--on", BOARD, "-o", "mine.toml", "--report", page, "--format", "json")
