@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from device_models.device import Device, Kind
     from device_models.estimate import Setting
     from device_models.memory import Working
+    from device_models.runtime import Way
     from workloads.graph import Graph, Layer
 
 # What a multiplier multiplies; cycles take the clock and are split over threads, except those of calls.
@@ -83,20 +84,14 @@ class LayerAmounts:
 
 
 def layer_amounts(
-    graph: Graph, layer: Layer, setting: Setting, working: Working, precision: str, by_winograd: bool = False
+    graph: Graph, layer: Layer, setting: Setting, working: Working, precision: str, way: Way = "programs"
 ) -> LayerAmounts:
-    """Return what one layer asks of a device at a clock, with a number of threads.
-
-    Parameters
-    ----------
-    by_winograd
-        Whether CPUs multiply convolutions of 3x3 pixels by Winograd's transforms.
-    """
+    """Return what one layer asks of a device at a clock, with a number of threads, in a runtime's way."""
     device, clock_hz = setting.device, setting.frequency_hz
     if device.core.model == "davinci":
         return npu_amounts(graph, layer, setting)
-    if device.compute.vector is not None:
-        return cpu_amounts(graph, layer, setting, working, precision, by_winograd=by_winograd)
+    if way != "programs":
+        return cpu_amounts(graph, layer, setting, working, precision, by_winograd=way == "winograd")
     macs = layer_macs(graph, layer)
     working = _placed(graph, layer, device, working)
     kernel = layer_kernel(graph, layer, device, working) if precision == "int8" else None

@@ -152,9 +152,15 @@ def _runtime_problems(device: Device, runtime: Runtime | str, precision: str) ->
         library = load_runtime(runtime) if isinstance(runtime, str) else runtime
     except InputError as error:
         return [f"runtime: {problem}" for problem in error.problems]
-    if precision in library.precisions:
-        return []
-    return [f"precision: runtime {library.name} has no {precision!r}; supported: {', '.join(library.precisions)}"]
+    problems = []
+    if library.way != "programs" and (device.compute.vector is None or device.compute.fp32_peak is None):
+        problems.append(
+            f"runtime: {library.name} needs fp32_peak and vector under [compute], which {device.name} does not give"
+        )
+    if precision not in library.precisions:
+        known = ", ".join(library.precisions)
+        problems.append(f"precision: runtime {library.name} has no {precision!r}; supported: {known}")
+    return problems
 
 
 def _computes_floats(device: Device) -> bool:

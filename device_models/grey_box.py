@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from device_models.estimate import Setting
     from device_models.memory import Working
-    from device_models.runtime import Runtime, Term
+    from device_models.runtime import Runtime, Term, Way
     from workloads.graph import Graph
 
 KEPT = 4  # networks, and what they ask: fits and estimates come back to the same ones
@@ -63,7 +63,7 @@ def _executed(graph: Graph, precision: str, batch: int, *, drops_dead_channels: 
 
 def demand(prepared: Graph, runtime: Runtime, setting: Setting, working: Working, precision: str) -> Demand:
     """Return what a prepared network asks of a device, in the terms of a runtime."""
-    found = _asked(prepared, setting, working, precision, runtime.by_winograd)
+    found = _asked(prepared, setting, working, precision, runtime.way)
     factor = runtime.core_factor(setting.device.core.name)
     rows = [_seconds(each, runtime, factor) for each in found]
     covered = [(each, row) for each, row in zip(found, rows, strict=True) if row is not None]
@@ -73,11 +73,9 @@ def demand(prepared: Graph, runtime: Runtime, setting: Setting, working: Working
 
 
 @lru_cache(maxsize=KEPT)
-def _asked(
-    prepared: Graph, setting: Setting, working: Working, precision: str, by_winograd: bool
-) -> tuple[LayerAmounts, ...]:
+def _asked(prepared: Graph, setting: Setting, working: Working, precision: str, way: Way) -> tuple[LayerAmounts, ...]:
     """Return what each layer asks, whatever the runtime."""
-    return tuple(layer_amounts(prepared, layer, setting, working, precision, by_winograd) for layer in prepared.layers)
+    return tuple(layer_amounts(prepared, layer, setting, working, precision, way) for layer in prepared.layers)
 
 
 def _seconds(amounts: LayerAmounts, runtime: Runtime, factor: float) -> list[float] | None:

@@ -52,6 +52,12 @@ Quantity = Literal[
     "outer",
     "host",
 ]
+Way = Literal["programs", "direct", "winograd"]
+# What only kernels of matrices in blocks ask for.
+BLOCKED = frozenset({
+    "products", "widened", "winograd", "taps", "arranged", "vectors", "functions", "streams", "passes", "copies",
+    "shared", "regions",
+})  # fmt: skip
 
 
 class Term(Sourced):
@@ -208,9 +214,10 @@ class Runtime:
         return bool(self.rows)
 
     @property
-    def by_winograd(self) -> bool:
-        """Whether it multiplies convolutions of 3x3 pixels by Winograd's transforms."""
-        return any(term.quantity == "winograd" for term in self.terms.values())
+    def way(self) -> Way:
+        """How it computes: as presage's Programs, or matrices in blocks, directly or by Winograd's transforms."""
+        asked = {term.quantity for term in self.terms.values()}
+        return "winograd" if "winograd" in asked else "direct" if asked & BLOCKED else "programs"
 
     def core_factor(self, core: str) -> float:
         """Return what compiled kernels take on a core, relative to Programs; 1 where nothing is said."""

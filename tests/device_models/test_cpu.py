@@ -110,6 +110,11 @@ def test_threads_beyond_the_hardware_are_refused(resnet):
         estimate(resnet, SERVER, runtime="ncnn-2026", precision="fp32", threads=65)
 
 
+def test_a_device_without_vectors_and_peak_is_told_what_it_lacks(resnet):
+    with pytest.raises(InputError, match="ncnn-2026 needs fp32_peak and vector"):
+        estimate(resnet, "stm32h743", runtime="ncnn-2026", precision="fp32")
+
+
 def test_half_the_clock_doubles_cycles_and_leaves_the_outer_memory_as_it_is(resnet):
     full, half = (asked(resnet, SERVER, clock_hz=clock) for clock in (4.3e9, 2.15e9))
     for name in ("products", "winograd", "arranged", "vectors", "calls"):
