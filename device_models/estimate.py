@@ -254,7 +254,15 @@ def _total(graph: Graph, setting: Setting, rows: list[tuple[LayerEstimate, Kerne
     needs = Needs(working.weights_bytes, working.weights_bytes, ram_bytes)
     factors = (band.energy.lowest, band.energy.highest)
     found = total(graph.name, setting, tuple(row for row, _ in rows), moved, needs, (low_s, high_s), factors)
-    return replace(found, notes=_notes(setting.device, rows))
+    return replace(found, notes=(*_notes(setting.device, rows), *energy_notes(setting.device, found)))
+
+
+def energy_notes(device: Device, found: Estimate) -> tuple[str, ...]:
+    """Return what must be said of energies that no measurement is known for."""
+    if device.core.model != "davinci":
+        return ()
+    bound = f"the chip's powers bound it to {found.energy_low_j:.2g} .. {found.energy_high_j:.2g} J"
+    return (f"energy is unvalidated: none per inference is public for such a chip; {bound}",)
 
 
 def total(

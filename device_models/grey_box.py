@@ -167,14 +167,14 @@ def _total(
     found: Demand, reach: float,
 ) -> Estimate:  # fmt: skip
     """Return the sums over the layers, with a band of ``reach`` to either side of ln(latency)."""
-    from device_models.estimate import Needs, total
+    from device_models.estimate import Needs, energy_notes, total
 
     latency_s = sum(row.latency_s for row in layers)
     ends_s = (latency_s * math.exp(-reach), latency_s * math.exp(reach))
     memory = placed(prepared, runtime.name, {each.layer.name: each.scratch_bytes for each in found.layers})
     needs = Needs(working.weights_bytes, memory.flash_bytes, memory.ram_bytes)
     result = total(prepared.name, setting, layers, [each.moved for each in found.layers], needs, ends_s)
-    notes = (*_notes(runtime, setting, reach), *_energy_notes(setting, result.energy_low_j, result.energy_high_j))
+    notes = (*_notes(runtime, setting, reach), *energy_notes(setting.device, result))
     return replace(result, runtime=runtime.name, calibrated=runtime.calibrated, notes=notes)
 
 
@@ -188,14 +188,6 @@ def _notes(runtime: Runtime, setting: Setting, reach: float) -> tuple[str, ...]:
     if not runtime.knows(setting.device.core.name):
         notes.append(f"no row is from a {setting.device.core.name}: the band is wider for it")
     return tuple(notes)
-
-
-def _energy_notes(setting: Setting, low_j: float, high_j: float) -> tuple[str, ...]:
-    """Return what must be said of energies that no measurement is known for."""
-    if setting.device.core.model != "davinci":
-        return ()
-    bound = f"the chip's powers bound it to {low_j:.2g} .. {high_j:.2g} J"
-    return (f"energy is unvalidated: none per inference is public for such a chip; {bound}",)
 
 
 def uncovered_problems(found: Demand, runtime: Runtime) -> list[str]:

@@ -53,8 +53,9 @@ def test_more_cores_and_a_faster_clock_never_take_longer(networks):
         assert seconds(graph, "ascend310b1", frequency_hz=490e6) > seconds(graph, "ascend310b1")
 
 
-def test_energy_of_chips_is_said_to_be_unvalidated(networks):
-    found = estimate(networks["resnet18"], "ascend310b1", runtime="cann", precision="fp16")
+@pytest.mark.parametrize("options", [{"runtime": "cann", "precision": "fp16"}, {}])
+def test_energy_of_chips_is_said_to_be_unvalidated(options, networks):
+    found = estimate(networks["resnet18"], "ascend310b1", **options)
     assert any("energy" in note and "unvalidated" in note for note in found.notes)
     assert found.energy_low_j < found.energy_j < found.energy_high_j
 
