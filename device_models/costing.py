@@ -95,11 +95,10 @@ FREE = Kernel(0.0, "none")
 
 def layer_kernel(graph: Graph, layer: Layer, device: Device, working: Working) -> Kernel | None:
     """Return what a layer costs on a device; None when nothing is known about its operator."""
-    from workloads.codegen import float_spec, specs
+    from workloads.codegen.float_spec import spec_of
 
-    floats = graph[layer.outputs[0]].dtype == "float32"
     try:
-        spec = float_spec.specify(graph, layer) if floats else specs.specify(graph, layer)
+        spec = spec_of(graph, layer)
         if spec is None:
             return FREE
         return generated(spec, device, working, best_options(spec, device, working))

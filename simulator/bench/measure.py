@@ -75,7 +75,7 @@ def measured(job: Job, setting: Setting) -> Measured:
     row = layer_estimate(job.kernel, job.op, macs, kernel, setting)
     causes = _causes(kernel, setting)
     cycles = _cycles(sum(causes.values()))
-    peak = device.compute.int8_peak.value * setting.threads
+    peak = _peak(device, job.precision) * setting.threads
     detail = kernel.detail
     return Measured(
         group=job.group,
@@ -102,6 +102,12 @@ def measured(job: Job, setting: Setting) -> Measured:
         instructions={} if detail is None else {name: int(times) for name, times in detail.instructions},
         program=None if detail is None else detail.program,
     )
+
+
+def _peak(device: Device, precision: str) -> float:
+    """Return a core's peak, 0 where it is not known. [MAC/cycle]"""
+    found = device.compute.fp32_peak if precision == "fp32" else device.compute.int8_peak
+    return 0.0 if found is None else found.value
 
 
 def _causes(kernel: Kernel, setting: Setting) -> dict[str, float]:

@@ -16,8 +16,8 @@ from simulator.bench.order import Order
 from simulator.bench.shapes import OPERATORS
 from simulator.names import read_model
 from workloads.codegen import choices
-from workloads.codegen.float_spec import FloatSpec
-from workloads.codegen.specs import ConvSpec, MatrixSpec, specify
+from workloads.codegen.float_spec import FloatSpec, spec_of
+from workloads.codegen.specs import ConvSpec, MatrixSpec
 from workloads.errors import InputError
 from workloads.graph import layer_macs
 from workloads.options import DEFAULT, Options
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from device_models.memory import Working
     from simulator.bench.suite import Entry, Suite, Target
     from workloads.codegen.float_spec import AnySpec
-    from workloads.codegen.specs import Spec
     from workloads.graph import Graph, Layer
     from workloads.program import Program
 
@@ -54,6 +53,8 @@ class Job:
         Of a layer without a Program. [MAC]
     order
         The same as ``price`` for another process; None for what only this one can price.
+    precision
+        "int8" or "fp32", whose peak the kernel is put beside.
     """
 
     place: str
@@ -67,6 +68,7 @@ class Job:
     op: str = ""
     macs: int = 0
     order: Order | None = None
+    precision: str = "int8"
 
 
 def jobs(suite: Suite) -> list[Job]:
@@ -141,14 +143,17 @@ def _spec_job(
     entry: Entry, group: str, spec: AnySpec, target: Target, options: Options | None, working: Working | None
 ) -> Job:
     order = Order(spec, target.chip, target.isa, options, working)
-    return Job(entry.place, group, describe(spec), _label(options), target, order.price, order.program, order=order)
+    return Job(
+        entry.place, group, describe(spec), _label(options), target, order.price, order.program, order=order,
+        precision=entry.kernels.precision,
+    )  # fmt: skip
 
 
 def _model_jobs(entry: Entry, folder: Path) -> Iterator[Job]:
     """Yield a job per distinct kernel of each network, with the layers that are that kernel."""
     for name, options, target in product(entry.kernels.model, _wanted(entry), entry.targets):
-        graph, working = _network(name, folder)
-        alike: defaultdict[tuple[Spec | None, str | None], list[Layer]] = defaultdict(list)
+        graph, working = _made_ready(read_model(name, folder), entry.kernels.precision)
+        alike: defaultdict[tuple[AnySpec | None, str | None], list[Layer]] = defaultdict(list)
         for layer in graph.layers:
             alike[_identity(graph, layer)].append(layer)
         for (spec, kind), layers in alike.items():
@@ -160,21 +165,17 @@ def _model_jobs(entry: Entry, folder: Path) -> Iterator[Job]:
             )
 
 
-def _network(name: str, folder: Path) -> tuple[Graph, Working]:
-    """Return a network as it is costed, and what it keeps in memory."""
-    return _made_ready(read_model(name, folder))
-
-
 @cache
-def _made_ready(graph: Graph) -> tuple[Graph, Working]:
-    ready = prepared_for(graph, "int8", 1)
+def _made_ready(graph: Graph, precision: str) -> tuple[Graph, Working]:
+    """Return a network as it is costed, and what it keeps in memory."""
+    ready = prepared_for(graph, precision, 1)
     return ready, working_set(ready)
 
 
-def _identity(graph: Graph, layer: Layer) -> tuple[Spec | None, str | None]:
+def _identity(graph: Graph, layer: Layer) -> tuple[AnySpec | None, str | None]:
     """Return what makes layers the same kernel: the specification, or else operator and shapes; nothing for none."""
     try:
-        return specify(graph, layer), None
+        return spec_of(graph, layer), None
     except NotImplementedError:
         shapes = ["x".join(map(str, graph[name].shape)) for name in (layer.inputs[0], layer.outputs[0])]
         return None, f"{layer.op} {' > '.join(shapes)}"
@@ -184,7 +185,7 @@ def _layer_job(
     entry: Entry,
     graph: Graph,
     working: Working,
-    spec: Spec | None,
+    spec: AnySpec | None,
     layer: Layer,
     target: Target,
     options: Options | None,

@@ -37,7 +37,7 @@ Choices = create_model("Choices", __base__=Table, **_choices)
 class Kernels(Table):
     """Some kernels: operators by shapes, the layers of models, what a generator returns, or saved Programs.
 
-    Operators compute in int8, or where ``precision`` is "fp32" in float32.
+    Operators and networks compute in int8, or where ``precision`` is "fp32" in float32.
     ``generator`` beside ``operator`` is called with each kernel's specification in place of ours. Without ``options``,
     ``choice`` says which of the offered ones: the fastest, as predictions take it, the generator's own, or each.
     """
@@ -66,8 +66,8 @@ class Kernels(Table):
             raise ValueError("operator and shapes belong together")
         if self.precision == "fp32" and not set(self.operator) & set(OPERATORS) <= FLOATS:
             raise ValueError(f"in fp32 only {', '.join(sorted(FLOATS))} are generated")
-        if self.precision == "fp32" and not self.operator:
-            raise ValueError("precision is for operators; networks and saved Programs have their own")
+        if self.precision == "fp32" and not (self.operator or self.model):
+            raise ValueError("precision is for operators and networks; Programs have their own")
         if self.arguments != ({},) and self.generator is None:
             raise ValueError("arguments are for a generator")
         given_options = self.options != (Choices(),)

@@ -39,6 +39,16 @@ def test_float_kernels_are_priced_by_lowering_and_the_best_is_winograd_s(tmp_pat
         assert row.cycles == min(one.cycles for one in every if one.device == row.device)
 
 
+def test_a_network_in_float32_has_a_row_per_kernel_and_shares_of_the_float_peak(tmp_path):
+    text = SUITE.format(choice="own").split("[[kernels]]")[0] + '[[kernels]]\nmodel = "resnet8"\nprecision = "fp32"\n'
+    found = rows(tmp_path, text.replace('["jh7110", "xeon-8275cl"]', '["jh7110"]'))
+    convolutions = [row for row in found if row.kernel.startswith("conv2d 3x3 p1")]
+    assert convolutions
+    assert all(row.kernel.endswith("fp32") or row.kernel.endswith("fp32 low") for row in convolutions)
+    assert all(row.share_of_peak == pytest.approx(row.macs_per_cycle / 1) for row in convolutions)
+    assert {row.isa for row in found} >= {"rv64gc"}
+
+
 def test_the_same_suite_gives_the_same_record(tmp_path):
     assert rows(tmp_path, SUITE.format(choice="own")) == rows(tmp_path, SUITE.format(choice="own"))
 
@@ -50,7 +60,7 @@ def test_the_same_suite_gives_the_same_record(tmp_path):
             'operator = "softmax"\nshapes = { columns = 8 }',
             "in fp32 only conv2d, depthwise_conv2d, fully_connected are",
         ),
-        ('model = "resnet8"', "precision is for operators"),
+        ('program = "saved.json"', "precision is for operators and networks"),
     ],
 )
 def test_what_has_no_float_kernel_is_refused_where_it_stands(tmp_path, line, fault):

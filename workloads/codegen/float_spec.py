@@ -49,6 +49,13 @@ if TYPE_CHECKING:
     AnySpec = Spec | FloatSpec
 
 
+def spec_of(graph: Graph, layer: Layer) -> AnySpec | None:
+    """Return the kernel that a layer needs, in float32 where its output is; raises as ``specify``."""
+    from workloads.codegen import specs
+
+    return (specify if graph[layer.outputs[0]].dtype == "float32" else specs.specify)(graph, layer)
+
+
 def specify(graph: Graph, layer: Layer) -> AnySpec | None:
     """Return the kernel that a layer of float32 tensors needs; None for layers that move nothing (reshape).
 
