@@ -67,3 +67,22 @@ def test_a_kernel_that_no_option_serves_by_winograd_is_direct():
         replace(LAYER, stride=(2, 2), height_out=7, width_out=7),
     ):
         assert {options.lowering for options in choices(FloatSpec(shape), core.isa())} == {"direct"}
+
+
+# device_models/cores/checks.md, as tests/benchmarks/test_float_kernels.py measures: MAC per cycle, measured and here
+TIMED = {
+    (ConvSpec(1, 28, 28, 64, 28, 28, 64, (3, 3), padding=(1, 1)), "direct"): (13.8, 15.7),
+    (ConvSpec(1, 28, 28, 64, 28, 28, 64, (3, 3), padding=(1, 1)), "winograd"): (24.9, 31.5),
+    (ConvSpec(1, 28, 28, 64, 28, 28, 64, (3, 3), padding=(1, 1)), "winograd-4x4"): (40.0, 52.8),
+    (ConvSpec(1, 28, 28, 128, 28, 28, 128, (1, 1)), "direct"): (13.5, 15.5),
+    (ConvSpec(1, 28, 28, 64, 28, 28, 64, (3, 3), padding=(1, 1), depthwise=True), "direct"): (8.2, 9.5),
+    (MatrixSpec(96, 128, 128), "direct"): (13.8, 15.7),
+}
+
+
+@pytest.mark.parametrize(("kernel", "rates"), TIMED.items(), ids=str)
+def test_kernels_timed_on_a_zen_3_took_little_more_than_the_core_model_says(kernel, rates):
+    shape, lowering = kernel
+    measured, here = rates
+    assert shape.macs / cycles("zen3", shape, lowering=lowering) == pytest.approx(here, abs=0.06)
+    assert 0.7 < measured / here < 1
