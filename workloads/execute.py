@@ -295,11 +295,15 @@ def _layer_norm(
 
 def _stateful(graph: Graph, layer: Layer, profile: str | None) -> Step:
     """Bind a layer whose state outlives a run: constants, the state of the beginning, and one call of its kernel."""
+    from workloads.kernels.fixed_point import is_fixed_point
+
     quantized = is_quantized(graph[layer.outputs[0]])
     makers: dict[tuple[type, bool], Callable[..., Bound]] = {
         (Svdf, True): integer_svdf, (Svdf, False): float_svdf, (Lstm, True): integer_lstm, (Lstm, False): float_lstm,
     }  # fmt: skip
     name = layer_profile(graph, layer, profile)
+    if not is_fixed_point(name):  # these layers are TFLite's alone, whatever else the target computes
+        name = "tflite-double"
     initial, advance = makers[type(layer.operator), quantized](graph, layer, layer.operator, name)
     return Step(layer, (layer.inputs[0],), lambda inputs: advance(inputs, initial())[0], initial, advance)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from workloads.codegen.common import loop, split
+from workloads.codegen.common import loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from workloads.program import Address, Instruction, Statement
     from workloads.tensor import Array
 
+
+@dataclass(frozen=True)
+class ProductBytes:
+    """Bytes of a product's weights, parameters and sums, and of the buffer "scratch" that it may need. [B]"""
+
+    weights: int
+    parameters: int
+    sums: int
+    scratch: int = 0
+
+
 SHIFTS = frozenset(("left", "right"))  # whose second operand is a number of bits
 
 
@@ -26,8 +37,8 @@ class Lanes:
 
     Parameters
     ----------
-    width
-        Elements that one operation takes; 1 for registers.
+    cut
+        Cuts elements into (first, lanes, trips) that operations take; the most lanes come first.
     before
         What every Program begins with.
     words
@@ -43,15 +54,16 @@ class Lanes:
         (role, destination, a, b, lanes); roles add, subtract, multiply (the low 32 bits), and, xor, minimum, maximum,
         left and right (keeping the sign). b is a word, a scalar register, or a number of bits.
     scale_bytes, pack_scale, load_scale, scale
-        A factor in memory [B], from (multiplier, shift); the statements that load it, and that requantise a word.
+        A factor in memory [B], from (multiplier, shift); the statements that load it, and that requantise a word by
+        it: (word, its address, lanes).
     product, product_bytes, pack_product
-        Statements that leave the product of "input" and "weights", onto the start of each column in "parameters", in
-        "sums" as words; bytes of weights and parameters; both from weights (columns, depth) and int32 starts.
+        Statements that leave the product of a row, "input", and "weights", onto the start of each column in
+        "parameters", in "sums" as words; their bytes; both from weights (columns, depth) and int32 starts.
     """
 
     isa: InstructionSet
     profile: str
-    width: int
+    cut: Callable[[int], tuple[tuple[int, int, int], ...]]
     before: Body
     words: tuple[str, ...]
     scalable: int
@@ -65,9 +77,9 @@ class Lanes:
     scale_bytes: int
     pack_scale: Callable[[int, int], bytes]
     load_scale: Callable[[Address], Body]
-    scale: Callable[[str, int], Body]
+    scale: Callable[[str, Address, int], Body]
     product: Callable[[MatrixSpec], Body]
-    product_bytes: Callable[[MatrixSpec], tuple[int, int]]
+    product_bytes: Callable[[MatrixSpec], ProductBytes]
     pack_product: Callable[[MatrixSpec, Array, Array], tuple[Array, Array]]
 
 
@@ -78,6 +90,7 @@ class Strip:
     lanes: Lanes
     count: int
     constants: Mapping[int | str, str]
+    factor: Address | None = None
     asked: Counter[int] = field(default_factory=Counter)
     body: list[Statement] = field(default_factory=list)
 
@@ -105,8 +118,10 @@ class Strip:
         return self.constants.get(b, self.lanes.spare)
 
     def scale(self, word: str) -> None:
-        """Requantise a word by the factor that was loaded."""
-        self.body += self.lanes.scale(word, self.count)
+        """Requantise a word by the pass's factor."""
+        if self.factor is None:
+            raise ValueError("a pass that scales needs a factor")
+        self.body += self.lanes.scale(word, self.factor, self.count)
 
     def within(self, word: str, low: int | str, high: int | str) -> None:
         """Clamp a word."""
@@ -131,15 +146,16 @@ def each(
     """
     registers: dict[int | str, str] = dict(zip(named or (), lanes.held, strict=False))
     body: Body = tuple(lanes.fetch(registers[name], address) for name, address in (named or {}).items())
-    trial = Strip(lanes, min(lanes.width, elements), registers)
+    pieces = lanes.cut(elements)
+    trial = Strip(lanes, pieces[0][1], registers, factor)
     write(trial, 0)
     free = lanes.held[len(registers) :]
     most = [number for number, _ in trial.asked.most_common(len(free))]
     body += tuple(lanes.immediate(register, number) for number, register in zip(most, free, strict=False))
     registers |= dict(zip(most, free, strict=False))
     body += lanes.load_scale(factor) if factor is not None else ()
-    for first, count, trips in split(elements, lanes.width):
-        strip = Strip(lanes, count, registers)
+    for first, count, trips in pieces:
+        strip = Strip(lanes, count, registers, factor)
         write(strip, first)
         body += loop(lanes.isa, "strip", trips, strip.body)
     return body

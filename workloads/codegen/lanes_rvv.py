@@ -9,8 +9,9 @@ import numpy as np
 
 from workloads.codegen import lstm, rvv_product, svdf
 from workloads.codegen import rvv_base as base
+from workloads.codegen.common import split
 from workloads.codegen.geometry import product
-from workloads.codegen.lanes import SHIFTS, Lanes
+from workloads.codegen.lanes import SHIFTS, Lanes, ProductBytes
 from workloads.codegen.regions import constants
 from workloads.codegen.rvv_tiles import plan_of
 from workloads.codegen.specs_rows import LstmSpec, SvdfSpec
@@ -43,8 +44,8 @@ def lanes_of(isa: InstructionSet) -> Lanes:
         conv = product(spec)
         return rvv_product.sums(conv, isa, replace(plan_of(conv, isa), fuse=False))
 
-    def nbytes(spec: MatrixSpec) -> tuple[int, int]:
-        return spec.columns * spec.depth, _starts(spec).nbytes
+    def nbytes(spec: MatrixSpec) -> ProductBytes:
+        return ProductBytes(spec.columns * spec.depth, _starts(spec).nbytes, 4 * spec.columns)
 
     def packed(spec: MatrixSpec, weights: Array, starts: Array) -> tuple[Array, Array]:
         conv = product(spec)
@@ -52,12 +53,13 @@ def lanes_of(isa: InstructionSet) -> Lanes:
         return laid_out, _starts(spec).pack({"bias": starts})
 
     return Lanes(
-        isa=isa, profile=base.PROFILE, width=base.lanes(isa, GROUP), before=(base.ROUND_HALF_UP,), words=_WORDS,
+        isa=isa, profile=base.PROFILE, cut=lambda elements: split(elements, base.lanes(isa, GROUP)),
+        before=(base.ROUND_HALF_UP,), words=_WORDS,
         scalable=len(_WORDS), held=_HELD, spare=_SPARE,
         immediate=lambda register, number: Instruction("li", register, (number,)),
         fetch=lambda register, address: Instruction("lw", register, (address,)),
         load=_load, store=_store, emit=_emit, scale_bytes=4 * len(_FACTOR), pack_scale=_pack_scale,
-        load_scale=_load_scale, scale=lambda word, count: base.requantize_all((word,), count),
+        load_scale=_load_scale, scale=_scale,
         product=sums, product_bytes=nbytes, pack_product=packed,
     )  # fmt: skip
 
@@ -99,6 +101,11 @@ def _emit(role: str, destination: str, a: str, b: str | int, count: int) -> Body
 def _load_scale(address: Address) -> Body:
     """Load left shift, multiplier and right shift."""
     return tuple(Instruction("lw", register, (address.plus(4 * place),)) for place, register in enumerate(_FACTOR))
+
+
+def _scale(word: str, factor: Address, count: int) -> Body:  # noqa: ARG001 - one form for all sets
+    """Requantise a word by what ``_load_scale`` loaded."""
+    return base.requantize_all((word,), count)
 
 
 def _pack_scale(multiplier: int, shift: int) -> bytes:

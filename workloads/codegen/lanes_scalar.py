@@ -10,7 +10,7 @@ import numpy as np
 from workloads.codegen import lstm, scalar_conv, scalar_pack, svdf
 from workloads.codegen import scalar as shared
 from workloads.codegen.geometry import product
-from workloads.codegen.lanes import SHIFTS, Lanes
+from workloads.codegen.lanes import SHIFTS, Lanes, ProductBytes
 from workloads.codegen.scalar_plan import choices, plan_of
 from workloads.codegen.specs_rows import LstmSpec, SvdfSpec
 from workloads.program import Instruction
@@ -63,14 +63,15 @@ def lanes_of(scalar: Scalar) -> Lanes:
             )
         return (Instruction(named[role], destination, (a, b)),)
 
-    def scale(word: str, count: int) -> Body:  # noqa: ARG001 - as above
+    def scale(word: str, factor: Address, count: int) -> Body:  # noqa: ARG001 - as above
         return scalar.scale(word)
 
     def sums(spec: MatrixSpec) -> Body:
         return scalar_conv.sums(spec, biased, _plan(spec, scalar))
 
-    def nbytes(spec: MatrixSpec) -> tuple[int, int]:
-        return spec.columns * spec.depth, shared.HEADER_BYTES + spec.columns * biased.record_bytes
+    def nbytes(spec: MatrixSpec) -> ProductBytes:
+        starts = shared.HEADER_BYTES + spec.columns * biased.record_bytes
+        return ProductBytes(spec.columns * spec.depth, starts, 4 * spec.columns)
 
     def packed(spec: MatrixSpec, weights: Array, starts: Array) -> tuple[Array, Array]:
         conv = product(spec)
@@ -81,7 +82,8 @@ def lanes_of(scalar: Scalar) -> Lanes:
         )
 
     return Lanes(
-        isa=scalar.isa, profile=scalar.profile, width=1, before=(), words=own.words, scalable=own.scalable,
+        isa=scalar.isa, profile=scalar.profile, cut=lambda elements: ((0, 1, elements),), before=(),
+        words=own.words, scalable=own.scalable,
         held=own.held, spare=own.spare, immediate=lambda register, number: scalar.emit("immediate", register, number),
         fetch=lambda register, address: scalar.emit("load_word", register, address), load=load, store=store, emit=emit,
         scale_bytes=scalar.channel_bytes, pack_scale=scalar.pack_channel,

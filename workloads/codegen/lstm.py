@@ -40,7 +40,7 @@ def products(spec: LstmSpec) -> tuple[MatrixSpec, MatrixSpec]:
 
 def table_of(spec: LstmSpec, lanes: Lanes) -> Constants:
     """Place the constants: starts of both products, factors of the gates and of the output, zero point and bounds."""
-    into, hidden = (lanes.product_bytes(matrix)[1] for matrix in products(spec))
+    into, hidden = (lanes.product_bytes(matrix).parameters for matrix in products(spec))
     factors = 4 * lanes.scale_bytes
     return constants({
         "input_starts": into, "hidden_starts": hidden, "input_factor": factors, "hidden_factor": factors,
@@ -61,16 +61,17 @@ def generate(spec: LstmSpec, lanes: Lanes) -> Program:
             f"{lanes.isa.name}: cells of scale 2**{spec.power}; expected 2**{_LEAST_POWER} to 2**{_MOST_POWER}"
         )
     table, units, space = table_of(spec, lanes), spec.units, lanes.isa.spaces[0]
-    first, second = (lanes.product_bytes(matrix)[0] for matrix in products(spec))
+    first, second = (lanes.product_bytes(matrix) for matrix in products(spec))
     moment = _sums(spec, lanes, table) + _scaled(spec, lanes, table) + _functions(spec, lanes)
     moment += _cells(spec, lanes, table) + _shown(spec, lanes) + _results(spec, lanes, table)
     body = loop(lanes.isa, "sample", spec.batch, loop(lanes.isa, "time", spec.steps, moment))
     buffers = (
         Buffer("input", spec.steps * spec.batch * spec.depth, space, "input"),
-        Buffer("weights", first + second, space, "weights"),
+        Buffer("weights", first.weights + second.weights, space, "weights"),
         Buffer("parameters", table.nbytes, space, "parameters"),
-        Buffer("gates", 4 * 4 * units, space),
-        Buffer("recurrent", 4 * 4 * units, space),
+        Buffer("gates", first.sums, space),
+        Buffer("recurrent", second.sums, space),
+        *((Buffer("scratch", max(first.scratch, second.scratch), space),) if first.scratch else ()),
         Buffer("hidden", spec.batch * units, space),
         Buffer("cell", 2 * spec.batch * units, space),
         Buffer("output", spec.steps * spec.batch * units, space, "output"),
@@ -93,7 +94,7 @@ def _sums(spec: LstmSpec, lanes: Lanes, table: Constants) -> Body:
         "parameters": table.address("input_starts"),
     }) + placed(lanes.product(hidden), {
         "input": Address("hidden", 0, (("sample", spec.units),)), "sums": Address("recurrent"),
-        "parameters": table.address("hidden_starts"), "weights": Address("weights", lanes.product_bytes(into)[0]),
+        "parameters": table.address("hidden_starts"), "weights": Address("weights", lanes.product_bytes(into).weights),
     })  # fmt: skip
 
 

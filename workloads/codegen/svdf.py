@@ -30,14 +30,14 @@ _SUM, _STATE, _WEIGHT = range(3)  # words
 
 
 def features(spec: SvdfSpec) -> MatrixSpec:
-    """Return the product of the input with the features, columns by rank, then unit."""
-    return MatrixSpec(spec.batch, spec.depth, spec.filters)
+    """Return the product of a sample with the features, columns by rank, then unit."""
+    return MatrixSpec(1, spec.depth, spec.filters)
 
 
 def table_of(spec: SvdfSpec, lanes: Lanes) -> Constants:
     """Place the constants: starts of the features, factors, bounds, biases, weights over time."""
     return constants({
-        "features": lanes.product_bytes(features(spec))[1], "state_factor": lanes.scale_bytes,
+        "features": lanes.product_bytes(features(spec)).parameters, "state_factor": lanes.scale_bytes,
         "output_factor": lanes.scale_bytes, "bounds": 4 * 3, "bias": 4 * spec.units,
         "time": spec.weight_bytes * spec.filters * spec.steps,
     })  # fmt: skip
@@ -46,15 +46,18 @@ def table_of(spec: SvdfSpec, lanes: Lanes) -> Constants:
 def generate(spec: SvdfSpec, lanes: Lanes) -> Program:
     """Return the Program of one step: from "input" and "state" to "output" and the next "state"."""
     table, matrix = table_of(spec, lanes), features(spec)
-    space, weights = lanes.isa.spaces[0], lanes.product_bytes(matrix)[0]
-    body = lanes.before + placed(lanes.product(matrix), {"parameters": table.address("features")})
-    body += _newest(spec, lanes, table)
-    body += loop(lanes.isa, "sample", spec.batch, _filtered(spec, lanes, table))
+    space, sizes = lanes.isa.spaces[0], lanes.product_bytes(matrix)
+    sample = placed(lanes.product(matrix), {
+        "input": Address("input", 0, (("sample", spec.depth),)), "parameters": table.address("features"),
+    })  # fmt: skip
+    sample += _newest(spec, lanes, table) + _filtered(spec, lanes, table)
+    body = lanes.before + loop(lanes.isa, "sample", spec.batch, sample)
     buffers = (
         Buffer("input", spec.batch * spec.depth, space, "input"),
-        Buffer("weights", weights, space, "weights"),
+        Buffer("weights", sizes.weights, space, "weights"),
         Buffer("parameters", table.nbytes, space, "parameters"),
-        Buffer("sums", 4 * spec.batch * spec.filters, space),
+        Buffer("sums", sizes.sums, space),
+        *((Buffer("scratch", sizes.scratch, space),) if sizes.scratch else ()),
         Buffer("state", spec.state_bytes * spec.batch * spec.filters * spec.steps, space),
         Buffer("output", spec.batch * spec.units, space, "output"),
     )
@@ -72,7 +75,7 @@ def _newest(spec: SvdfSpec, lanes: Lanes, table: Constants) -> Body:
         s.within(value, -edge, edge - 1)
         s.store(value, 4, at)
 
-    return each(lanes, spec.batch * spec.filters, write, table.address("state_factor"))
+    return each(lanes, spec.filters, write, table.address("state_factor"))
 
 
 def _filtered(spec: SvdfSpec, lanes: Lanes, table: Constants) -> Body:
@@ -102,7 +105,7 @@ def _filtered(spec: SvdfSpec, lanes: Lanes, table: Constants) -> Body:
             for start, moments, trips in split(spec.steps - 1, _UNROLL):
                 s.inside("moment", trips, partial(moved, start, moments))
             move, last = {"rank": spec.steps * units}, (spec.steps - 1) * units
-            newest = Address("sums", 4 * first, (("sample", 4 * spec.filters), ("strip", 4 * s.count)))
+            newest = Address("sums", 4 * first, (("strip", 4 * s.count),))
             s.load(value, 4, newest.plus(rank=4 * units))
             s.store(value, size, state.plus(size * last, rank=size * spec.steps * units))
             add(last, move)

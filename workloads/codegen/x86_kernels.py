@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen import (
     concat_x86,
+    lanes_x86,
     lookup_tables,
     lookup_x86,
     matmul_x86,
@@ -14,7 +15,6 @@ from workloads.codegen import (
     resize_x86,
     softmax_x86,
     transposed,
-    x86,
     x86_depthwise,
     x86_elementwise,
     x86_pool,
@@ -101,7 +101,7 @@ def generate(spec: Spec, isa: InstructionSet, dialect: Dialect, options: Options
         case LayerNormSpec():
             return norm_x86.generate(spec, isa, dialect)
         case SvdfSpec() | LstmSpec():
-            raise NotImplementedError(f"{isa.name}: layers with a state need integer factors, {x86.PROFILE} has none")
+            return lanes_x86.generate(spec, isa, dialect)
 
 
 def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DEFAULT) -> dict[str, Array]:
@@ -132,4 +132,6 @@ def pack(spec: Spec, operands: Operands, dialect: Dialect, options: Options = DE
             return lookup_tables.pack_steps(operands, dialect.vector_bytes)
         case LayerNormSpec():
             return norm_x86.pack(spec, operands, dialect)
+        case SvdfSpec() | LstmSpec():
+            return lanes_x86.pack(spec, operands, dialect)
     return {}

@@ -6,6 +6,7 @@ row][tap][step][lane][products per lane], so that one step is one load per vecto
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,21 +48,9 @@ def generate(
 ) -> Program:
     """Return the Program of a convolution."""
     table, plan = table_of(conv, dialect), plan_of(conv, dialect, options)
-    row = conv.padded_width * conv.channels * dialect.input_bytes
-    filled = -(-conv.padded_height * row // 64) * 64
+    filled = _filled(conv, dialect)
     body = x86_image.fill(isa, dialect, table, filled) if conv.pads else ()
-    products: Body = ()
-    for block in _channel_blocks(conv, dialect, plan.tile):
-        columns: Body = ()
-        for first, pixels, trips in _columns(conv, plan.tile):
-            inner = _tile(conv, isa, dialect, table, Tile(pixels, block[1]), first, block, plan)
-            columns += nest(isa, [("tile", trips)], inner)
-        loops = [("group", conv.groups), ("block", block[2])]
-        products += nest(isa, loops if plan.gather else [*loops, ("row", conv.height_out)], columns)
-    if plan.gather:
-        gathered = x86_image.gather(conv, isa, dialect, plan.depth)
-        products = nest(isa, [("row", conv.height_out)], (*gathered, *products))
-    body += nest(isa, [("image", conv.batch)], (*x86_image.copy(conv, isa, dialect, table), *products))
+    body += _nest(conv, isa, dialect, table, plan)
     pixels, vectors = conv.batch * conv.height_out * conv.width_out, vectors_of(conv, dialect)
     buffers: tuple[Buffer, ...] = (
         Buffer("input", conv.batch * conv.height * conv.width * conv.channels, role="input"),
@@ -76,6 +65,53 @@ def generate(
         body += x86_sums.requantize(pixels, conv.groups, conv.channels_out // conv.groups, isa, dialect, table)
         buffers += (x86_sums.buffer(pixels, conv.groups, vectors, dialect),)
     return Program(name, isa, buffers, body, conv.macs, x86.PROFILE)
+
+
+def _filled(conv: Convolution, dialect: Dialect) -> int:
+    """Bytes of the padded image. [B]"""
+    row = conv.padded_width * conv.channels * dialect.input_bytes
+    return -(-conv.padded_height * row // 64) * 64
+
+
+def _nest(conv: Convolution, isa: InstructionSet, dialect: Dialect, table: Constants, plan: Plan) -> Body:
+    """Loop over images, which are copied first, groups, blocks of channels, rows and tiles of pixels."""
+    products: Body = ()
+    for block in _channel_blocks(conv, dialect, plan.tile):
+        columns: Body = ()
+        for first, pixels, trips in _columns(conv, plan.tile):
+            inner = _tile(conv, isa, dialect, table, Tile(pixels, block[1]), first, block, plan)
+            columns += nest(isa, [("tile", trips)], inner)
+        loops = [("group", conv.groups), ("block", block[2])]
+        products += nest(isa, loops if plan.gather else [*loops, ("row", conv.height_out)], columns)
+    if plan.gather:
+        gathered = x86_image.gather(conv, isa, dialect, plan.depth)
+        products = nest(isa, [("row", conv.height_out)], (*gathered, *products))
+    return nest(isa, [("image", conv.batch)], (*x86_image.copy(conv, isa, dialect, table), *products))
+
+
+def starts_of(conv: Convolution, dialect: Dialect) -> Constants:
+    """Place what ``sums`` reads: what the sums of the channels start from, and the bit that it flips."""
+    return constants({"bias": 4 * conv.groups * vectors_of(conv, dialect) * dialect.lanes, "flip": 1})
+
+
+def sums(conv: Convolution, isa: InstructionSet, dialect: Dialect) -> Body:
+    """Return the statements that leave the sums of a product, unscaled, by whole vectors in "sums"."""
+    return _nest(conv, isa, dialect, starts_of(conv, dialect), replace(plan_of(conv, dialect, DEFAULT), fuse=False))
+
+
+def sums_bytes(conv: Convolution, dialect: Dialect) -> tuple[int, int, int]:
+    """Return the bytes of the weights of ``sums``, of its results and of "scratch". [B]"""
+    vectors, depth = conv.groups * vectors_of(conv, dialect), plan_of(conv, dialect, DEFAULT).depth
+    results = conv.batch * conv.height_out * conv.width_out * vectors * dialect.vector_bytes
+    return vectors * _weights_bytes(depth, dialect), results, _filled(conv, dialect) + SLACK
+
+
+def pack_sums(conv: Convolution, filters: Array, starts: Array, dialect: Dialect) -> tuple[Array, Array]:
+    """Return weights and parameters of ``sums``: what is flipped is 128 higher."""
+    if dialect.input_bytes == 1:
+        starts = (starts.astype(np.int64) - FLIP * filters.astype(np.int64).sum(axis=(1, 2, 3))).astype(np.int32)
+    values = {"bias": _per_lane(conv, starts, dialect, np.int32), "flip": np.array([FLIP], np.uint8)}
+    return _packed(conv, filters, dialect, DEFAULT), starts_of(conv, dialect).pack(values)
 
 
 Block = tuple[int, int, int, int]  # first vector, vectors, trips, channels in the last vector
@@ -232,13 +268,6 @@ def _multiply(
 
 def pack(conv: Convolution, operands: Operands, dialect: Dialect, options: Options = DEFAULT) -> dict[str, Array]:
     """Return the packed weights and parameters of a convolution."""
-    filters = conv.filters(operands)
-    depth, vectors = plan_of(conv, dialect, options).depth, vectors_of(conv, dialect)
-    per_group = conv.channels_out // conv.groups
-    runs = filters.reshape(conv.groups, per_group, depth.rows * depth.taps, depth.elements)
-    padded = np.zeros((conv.groups, vectors * dialect.lanes, runs.shape[2], depth.steps * dialect.step), np.int8)
-    padded[:, :per_group, :, : depth.elements] = runs
-    split = padded.reshape(conv.groups, vectors, dialect.lanes, runs.shape[2], depth.steps, dialect.step)
     offset = FLIP if dialect.input_bytes == 1 else 0
     zero_point = operands.input_zero_points[0]
     table = table_of(conv, dialect)
@@ -249,7 +278,19 @@ def pack(conv: Convolution, operands: Operands, dialect: Dialect, options: Optio
         "flip": np.array([FLIP], np.uint8),
     }
     values |= x86.offset_bounds(dialect, operands)
-    return {"weights": split.transpose(0, 1, 3, 4, 2, 5).copy(), "parameters": table.pack(values)}
+    weights = _packed(conv, conv.filters(operands), dialect, options)
+    return {"weights": weights, "parameters": table.pack(values)}
+
+
+def _packed(conv: Convolution, filters: Array, dialect: Dialect, options: Options) -> Array:
+    """Return weights by group, vector of channels, kernel row, tap and step."""
+    depth, vectors = plan_of(conv, dialect, options).depth, vectors_of(conv, dialect)
+    per_group = conv.channels_out // conv.groups
+    runs = filters.reshape(conv.groups, per_group, depth.rows * depth.taps, depth.elements)
+    padded = np.zeros((conv.groups, vectors * dialect.lanes, runs.shape[2], depth.steps * dialect.step), np.int8)
+    padded[:, :per_group, :, : depth.elements] = runs
+    split = padded.reshape(conv.groups, vectors, dialect.lanes, runs.shape[2], depth.steps, dialect.step)
+    return np.asarray(split.transpose(0, 1, 3, 4, 2, 5).copy())
 
 
 def _per_lane(conv: Convolution, values: Array, dialect: Dialect, dtype: type[np.generic]) -> Array:
