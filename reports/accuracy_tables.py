@@ -231,10 +231,17 @@ def runtime_table(found: Sequence[RuntimeErrors]) -> Table:
 
 @dataclass(frozen=True)
 class Multiplier:
-    """A multiplier before and after a fit, with the range that holds the true one in 80 of 100 cases."""
+    """A multiplier before and after a fit, with the range that holds the true one in 80 of 100 cases.
+
+    Parameters
+    ----------
+    layers, quantity, meaning
+        Of which layers it multiplies what, and what that is in words.
+    """
 
     name: str
     layers: str
+    quantity: str
     meaning: str
     before: float
     after: float
@@ -248,7 +255,7 @@ def multiplier_table(found: Sequence[Multiplier]) -> Table:
         (
             Cell(each.name),
             Cell(each.layers),
-            Cell(each.meaning),
+            Cell(each.quantity),
             Cell(significant(each.before)),
             Cell(significant(each.after)),
             Cell("fixed" if each.low == each.high else f"{significant(each.low)} to {significant(each.high)}"),
@@ -256,7 +263,8 @@ def multiplier_table(found: Sequence[Multiplier]) -> Table:
         for each in found
     )
     columns = ("term", "of layers", "times", "before", "after", "range (80 %)")
-    return Table("Multipliers", columns, rows, (False, False, False, *[True] * 3))
+    note = "; ".join(dict.fromkeys(f"{each.quantity}: {each.meaning}" for each in found))
+    return Table("Multipliers", columns, rows, (False, False, False, *[True] * 3), note)
 
 
 def stages(pairs: Sequence[Pair], before_s: Sequence[float]) -> Table:

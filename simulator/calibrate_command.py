@@ -231,6 +231,7 @@ def _multipliers(fitted: Calibration) -> tuple[Multiplier, ...]:
         Multiplier(
             name,
             ", ".join(term.layers),
+            term.quantity,
             QUANTITIES[term.quantity],
             term.multiplier.value,
             float(value),

@@ -188,12 +188,13 @@ def test_more_runtimes_than_colors_are_drawn_as_one():
 
 def test_a_calibration_shows_errors_before_and_after_and_every_multiplier():
     terms = [
-        Multiplier("conv", "conv, winograd", "cycles", 1.0, 1.25, 1.0, 1.5),
-        Multiplier("calls", "all", "overhead", 1.0, 1.0, 1.0, 1.0),
+        Multiplier("conv", "conv, winograd", "program", "cycles of a Program", 1.0, 1.25, 1.0, 1.5),
+        Multiplier("calls", "all", "calls", "overhead", 1.0, 1.0, 1.0, 1.0),
     ]
     found = calibration_page("Calibration of mine", ROWS, [2.0, 4.0, 8.0], terms)
     stages, multipliers, rows = found.tables
     assert [text_of(stages, row)[1] for row in range(3)] == ["100 %", "10.0 %", "20.0 %"]
+    assert multipliers.note == "program: cycles of a Program; calls: overhead"
     assert text_of(multipliers)[3:] == ["1.00", "1.25", "1.00 to 1.50"]
     assert text_of(multipliers, 1)[-1] == "fixed"
     assert len(rows.rows) == 3
