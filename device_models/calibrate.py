@@ -90,7 +90,7 @@ def sample(matched: Matched, models: Models, terms_of: Runtime) -> Sample:
         The network cannot be read, or has operators without a term.
     """
     row, runtime = matched.row, matched.runtime
-    graph = models.graph(row.model, drops_dead_channels=runtime.drops_dead_channels)
+    graph = models.graph(row.model, row.runtime, drops_dead_channels=runtime.drops_dead_channels)
     prepared = runtime_graph(graph, runtime, row.precision, row.batch)
     setting = Setting(matched.device, matched.threads, matched.frequency_hz)
     found = demand(prepared, terms_of, setting, working_set(prepared), row.precision)

@@ -65,7 +65,7 @@ def match(
     try:
         chosen = device or device_of(row)
         library = runtime or find_runtime(row.runtime, row.precision, chosen, row.year)
-        place = models.find(row.model)
+        place = models.find(row.model, row.runtime)
     except InputError as error:
         return Unmatched(row, "; ".join(error.problems))
     if place is None:

@@ -43,10 +43,13 @@ class Rule(Sourced):
         Fits the whole of a measurement's name, case included.
     name
         The built-in's, with what the groups fitted.
+    runtime
+        Pattern of the runtimes in whose measurements names mean that.
     """
 
     like: str
     name: str
+    runtime: str = "*"
 
 
 class NetworkFile(Sourced):
@@ -90,12 +93,17 @@ class Models:
 
     places: Mapping[str, str] = field(repr=False)
 
-    def find(self, model: str) -> str | None:
-        """Return where a network is, by any of its names; None where no folder, table or built-in has it."""
-        found = next((self.places[plain(name)] for name in _names(model) if plain(name) in self.places), None)
-        return found or described(model) or (model if _is_built_in(model) else None)
+    def find(self, model: str, runtime: str = "") -> str | None:
+        """Return where a network is, by any of its names; None where no folder, table or built-in has it.
 
-    def graph(self, model: str, *, drops_dead_channels: bool = False) -> Graph:
+        A runtime's own networks come before others of their names, and files before both.
+        """
+        found = next((self.places[plain(name)] for name in _names(model) if plain(name) in self.places), None)
+        if found is not None and not _is_built_in(found):
+            return found
+        return _own(model, runtime) or found or described(model) or (model if _is_built_in(model) else None)
+
+    def graph(self, model: str, runtime: str = "", *, drops_dead_channels: bool = False) -> Graph:
         """Return a network as some runtime executes it.
 
         Raises
@@ -103,7 +111,7 @@ class Models:
         InputError
             There is no such network, or its file is wrong.
         """
-        place = self.find(model)
+        place = self.find(model, runtime)
         if place is None:
             raise InputError("model", [f"{model!r} is in no folder of models; {did_you_mean(model, self.places)}"])
         known = next((each for each in known_networks().network if model in each.names), None)
@@ -113,8 +121,19 @@ class Models:
 
 def described(model: str) -> str | None:
     """Return the built-in network that a rule gives a name, None where none fits."""
-    rules = ((re.fullmatch(rule.like, model), rule.name) for rule in known_networks().rule)
-    names = (fitted.expand(name) for fitted, name in rules if fitted)
+    return _by_rules(model, [rule for rule in known_networks().rule if rule.runtime == "*"])
+
+
+def _own(model: str, runtime: str) -> str | None:
+    """Return the built-in network that a name means in measurements of a runtime alone."""
+    special = [rule for rule in known_networks().rule if rule.runtime != "*"]
+    return _by_rules(model, [rule for rule in special if fnmatchcase(runtime.lower(), rule.runtime)])
+
+
+def _by_rules(model: str, rules: Iterable[Rule]) -> str | None:
+    """Return the built-in network that the first fitting rule gives a name."""
+    fitting = ((re.fullmatch(rule.like, model), rule.name) for rule in rules)
+    names = (fitted.expand(name) for fitted, name in fitting if fitted)
     return next((name for name in names if _is_built_in(name)), None)
 
 

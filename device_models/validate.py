@@ -148,7 +148,7 @@ def _answer(matched: Matched, models: Models) -> _Answer | Unmatched:
     """Return the prediction of one row, and what is learned from it for others."""
     row, runtime = matched.row, matched.runtime
     try:
-        graph = models.graph(row.model, drops_dead_channels=runtime.drops_dead_channels)
+        graph = models.graph(row.model, row.runtime, drops_dead_channels=runtime.drops_dead_channels)
         result = estimate(
             graph,
             matched.device,

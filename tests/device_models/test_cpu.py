@@ -16,6 +16,7 @@ from device_models.device import load_device
 from device_models.estimate import Setting, estimate, prepared_for, working_set
 from device_models.matching import device_of, find_runtime
 from device_models.measured import Measured
+from device_models.networks import find_models
 from device_models.runtime import load_runtime, prior_for
 from workloads.builder import GraphBuilder
 from workloads.errors import InputError
@@ -298,3 +299,16 @@ def test_rows_of_tokens_are_a_product_of_matrices_and_a_single_row_is_not():
     """ViT-B's 16.9 G multiply-adds cannot take less than the peak of 32 a cycle allows."""
     found = estimate(build("ncnn_vision_transformer"), SERVER, runtime="ncnn-2026", precision="fp32")
     assert found.latency_s > found.macs / 32 / 4.3e9
+
+
+@pytest.mark.parametrize(
+    ("model", "runtime", "expected"),
+    [
+        ("resnet50", "ncnn (benchncnn)", "ncnn_resnet50"),
+        ("resnet50_int8", "ncnn (benchncnn) 20260113", "ncnn_resnet50"),
+        ("yolo-fastest-1.1", "ncnn (benchncnn)", "ncnn_yolo-fastest-1.1"),
+        ("resnet50", "TFLite vmaster (xnnpack)", "resnet50"),
+    ],
+)
+def test_rows_of_ncnn_mean_the_networks_of_its_benchmark(model, runtime, expected):
+    assert find_models([]).find(model, runtime) == expected
