@@ -6,24 +6,17 @@ from typing import TYPE_CHECKING
 
 from reports.accuracy import coverage, errors, known
 from reports.accuracy_plots import LEFT_OUT, residuals, scatter
-from reports.accuracy_tables import (
-    as_it_is,
-    energy,
-    every_energy,
-    every_row,
-    left_out,
-    multiplier_table,
-    not_predicted,
-    stages,
-)
+from reports.accuracy_tables import as_it_is, energy, every_energy, every_row, left_out, not_predicted
 from reports.formats import percent
 from reports.page import Page
+from reports.runtime_tables import multiplier_table, stages
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from reports.accuracy import Pair
-    from reports.accuracy_tables import Multiplier, Unpredicted
+    from reports.accuracy_tables import Unpredicted
+    from reports.runtime_tables import Multiplier
     from reports.tables import Table
 
 AS_IT_IS = "runtimes as they are"

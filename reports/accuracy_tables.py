@@ -1,4 +1,4 @@
-"""Tables of predicted against measured: errors by runtime and device, multipliers of a fit, every row."""
+"""Tables of predicted against measured: errors by runtime and device, beside baselines, and every row."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reports.accuracy import Errors, Pair, coverage, energies, errors, known, rank_correlation, signed
-from reports.formats import MISSING, engineering, percent, significant
+from reports.formats import MISSING, engineering
 from reports.tables import Cell, Table, cells
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def left_out(pairs: Sequence[Pair]) -> Table | None:
         theirs = [errors(_baseline(rows, name)) for name in names]
         better = [each is not None and ours is not None and each.median < ours.median for each in theirs]
         return (
-            *_spread(ours),
+            *spread_cells(ours),
             *_quality(found, coverage(rows, held_out=True)),
             *(
                 Cell(_share(each.median if each else None), alarm=mark)
@@ -59,7 +59,7 @@ def as_it_is(pairs: Sequence[Pair]) -> Table | None:
 
     def row(rows: Sequence[Pair]) -> tuple[Cell, ...]:
         found = known(rows, lambda each: each.predicted_s)
-        return (*_spread(errors(found)), *_quality(found, coverage(rows, held_out=False)))
+        return (*spread_cells(errors(found)), *_quality(found, coverage(rows, held_out=False)))
 
     note = "Rows that a runtime was fitted to are among them."
     return _by_block(
@@ -71,7 +71,7 @@ def energy(pairs: Sequence[Pair]) -> Table | None:
     """Return the errors of energy; None where none is measured."""
     rows = [each for each in pairs if each.measured_j and each.predicted_j]
     return _by_block(
-        "Energy: errors in %", rows, ("median", "p90", "max"), lambda each: _spread(errors(energies(each))), ""
+        "Energy: errors in %", rows, ("median", "p90", "max"), lambda each: spread_cells(errors(energies(each))), ""
     )
 
 
@@ -96,7 +96,7 @@ def _by_block(
     return Table(title, ("runtime", "device", "rows", *columns), tuple(rows), numeric, note, grouped=True)
 
 
-def _spread(found: Errors | None) -> tuple[Cell, ...]:
+def spread_cells(found: Errors | None) -> tuple[Cell, ...]:
     """Return the cells of median, 90 % quantile and worst error."""
     return cells(map(_share, (found.median, found.p90, found.worst) if found else (None, None, None)))
 
@@ -189,96 +189,3 @@ def spans(lines: Sequence[int]) -> str:
         else:
             runs.append([line])
     return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
-@dataclass(frozen=True)
-class RuntimeErrors:
-    """What the rows of a runtime say of it when their family is left out; None where it has no rows."""
-
-    runtime: str
-    cores: tuple[str, ...]
-    precisions: tuple[str, ...]
-    rows: int
-    families: int
-    held_out: Errors | None
-    coverage: float | None
-
-
-def _first(names: Sequence[str]) -> str:
-    """Return the first three names and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
-
-
-def runtime_table(found: Sequence[RuntimeErrors]) -> Table:
-    """Return a row per runtime: rows, families, errors, and the share of rows inside the band."""
-    rows = tuple(
-        (
-            *cells((each.runtime, ", ".join(each.precisions), _first(each.cores))),
-            *cells((str(each.rows or MISSING), str(each.families or MISSING))),
-            *_spread(each.held_out),
-            Cell(MISSING if each.coverage is None else f"{100 * each.coverage:.0f}"),
-        )
-        for each in found
-    )
-    note = (
-        "Errors of latency in %, each row predicted by a fit without the network's family; band: share of rows inside "
-        "the band that should hold 80 %. Without rows: where a fit for such a core starts."
-    )
-    columns = ("runtime", "precision", "cores", "rows", "families", "median", "p90", "max", "band")
-    return Table("Runtimes", columns, rows, (False, False, False, *[True] * 6), note)
-
-
-@dataclass(frozen=True)
-class Multiplier:
-    """A multiplier before and after a fit, with the range that holds the true one in 80 of 100 cases.
-
-    Parameters
-    ----------
-    layers, quantity, meaning
-        Of which layers it multiplies what, and what that is in words.
-    """
-
-    name: str
-    layers: str
-    quantity: str
-    meaning: str
-    before: float
-    after: float
-    low: float
-    high: float
-
-
-def multiplier_table(found: Sequence[Multiplier]) -> Table:
-    """Return the multipliers of a runtime before and after the fit."""
-    rows = tuple(
-        (
-            Cell(each.name),
-            Cell(each.layers),
-            Cell(each.quantity),
-            Cell(significant(each.before)),
-            Cell(significant(each.after)),
-            Cell("fixed" if each.low == each.high else f"{significant(each.low)} to {significant(each.high)}"),
-        )
-        for each in found
-    )
-    columns = ("term", "of layers", "times", "before", "after", "range (80 %)")
-    note = "; ".join(dict.fromkeys(f"{each.quantity}: {each.meaning}" for each in found))
-    return Table("Multipliers", columns, rows, (False, False, False, *[True] * 3), note)
-
-
-def stages(pairs: Sequence[Pair], before_s: Sequence[float]) -> Table:
-    """Return the errors before a fit, after it, and with each family left out."""
-    measured = [each.measured_s for each in pairs]
-    found = {
-        "before, as the prior has it": list(zip(before_s, measured, strict=True)),
-        "fitted": known(pairs, lambda each: each.predicted_s),
-        "each family left out": known(pairs, lambda each: each.held_out_s),
-    }
-    rows = tuple((Cell(name), *_all_errors(errors(stage))) for name, stage in found.items())
-    return Table("Errors", ("latency", "median", "mean", "p90", "max"), rows, (False, *[True] * 4))
-
-
-def _all_errors(found: Errors | None) -> tuple[Cell, ...]:
-    values = (found.median, found.mean, found.p90, found.worst) if found else (None,) * 4
-    return cells(map(percent, values))

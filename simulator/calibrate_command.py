@@ -19,7 +19,7 @@ from device_models.runtime import Z80, Runtime, load_runtime, prior_for
 from device_models.runtime_file import Heading, runtime_toml
 from reports.accuracy import Pair, errors, known
 from reports.accuracy_pages import calibration_page
-from reports.accuracy_tables import Multiplier
+from reports.runtime_tables import Multiplier
 from simulator.validate_command import models_beside
 from workloads.errors import InputError
 

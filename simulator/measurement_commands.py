@@ -137,7 +137,7 @@ def runtimes(
         typer.echo(json.dumps(found, indent=2))
         return
     from reports import page
-    from reports.accuracy_tables import runtime_table
+    from reports.runtime_tables import runtime_table
     from reports.text import device_tables
 
     for name in names or []:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from device_models.figures import figures
 from device_models.runtime import GENERATED, load_runtime, runtime_names
 from reports.accuracy import errors
-from reports.accuracy_tables import RuntimeErrors
 from reports.formats import duration
+from reports.runtime_tables import RuntimeErrors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

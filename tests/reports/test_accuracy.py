@@ -17,7 +17,8 @@ from reports import page as pages
 from reports.accuracy import Pair, coverage, energies, errors, rank_correlation, signed
 from reports.accuracy_pages import calibration_page, validation_page
 from reports.accuracy_plots import residuals, scatter
-from reports.accuracy_tables import Multiplier, Unpredicted, as_it_is, energy, left_out, not_predicted, spans
+from reports.accuracy_tables import Unpredicted, as_it_is, energy, left_out, not_predicted, spans
+from reports.runtime_tables import Multiplier
 
 
 def pair(measured_s: float, predicted_s: float, held_s: float | None = None, **more: object) -> Pair:
