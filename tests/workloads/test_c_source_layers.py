@@ -43,6 +43,7 @@ SPECS = (
     MatMulSpec(7, 19, 43, 2),
     TransposedSpec(1, 5, 4, 21, 10, 8, 19, (3, 3), (2, 2), (0, 1)),
     ResizeSpec(1, 5, 4, 21, 9, 11, half_pixel_centers=True),
+    ResizeSpec(1, 3, 5, 3, 5, 10),
     ConcatSpec(((3, 5, 77), (3, 5, 6)), 2, (True, False)),
 )
 

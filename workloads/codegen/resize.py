@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workloads.codegen.common import loop, nest
+from workloads.codegen.common import loop, nest, split
 from workloads.kernels.resize import ONE, positions
 from workloads.operators import Resize2d
 from workloads.program import Address, Buffer, Program
@@ -45,6 +45,16 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Pixel:
+    """Where the weights of a pixel lie, the sums to its left and right, and its output."""
+
+    weights: Address
+    left: Address
+    right: Address
+    output: Address
+
+
+@dataclass(frozen=True)
 class Kit:
     """How a set computes.
 
@@ -55,16 +65,17 @@ class Kit:
     down
         Emit a line of sums of two rows: (weights, upper row, lower row).
     across
-        Emit the channels of a pixel: (weights, left sums, right sums, output).
+        Emit the channels of ``together`` pixels or fewer.
     nbytes, spare
         Of the buffer "parameters"; read and written beyond the end of a line. [B]
     """
 
     head: Body
     down: Callable[[Address, Address, Address], Body]
-    across: Callable[[Address, Address, Address, Address], Body]
+    across: Callable[[Sequence[Pixel]], Body]
     nbytes: int
     spare: int = 0
+    together: int = 1
 
 
 def generate(spec: ResizeSpec, isa: InstructionSet, profile: str, kit: Kit) -> Program:
@@ -80,14 +91,9 @@ def generate(spec: ResizeSpec, isa: InstructionSet, profile: str, kit: Kit) -> P
         weights = Address("parameters", PAIR * row.place).plus(rows=PAIR * row.apart, row=PAIR)
         inner = kit.down(weights, upper, upper.plus(min(1, spec.height - 1) * line))
         for column in runs(sides(spec, 1)[0]):
-            left = Address("line", WORD * column.first * channels).plus(columns=WORD * column.step * channels)
-            weights = Address("parameters", PAIR * (spec.height_out + column.place)).plus(
-                columns=PAIR * column.apart, column=PAIR
-            )
-            pixel = out.plus(column.place * channels, columns=column.apart * channels, column=channels)
-            right = left.plus(min(1, spec.width - 1) * WORD * channels)
-            across = kit.across(weights, left, right, pixel)
-            inner += nest(isa, (("columns", column.number), ("column", column.size)), across)
+            for first, size, trips in split(column.number, kit.together):
+                pixels = [_pixel(spec, out, column, number, size) for number in range(first, first + size)]
+                inner += nest(isa, (("columns", trips), ("column", column.size)), kit.across(pixels))
         body += nest(isa, (("rows", row.number), ("row", row.size)), inner)
     buffers = (
         Buffer("input", spec.batch * spec.height * line, space, "input"),
@@ -96,6 +102,20 @@ def generate(spec: ResizeSpec, isa: InstructionSet, profile: str, kit: Kit) -> P
         Buffer("output", spec.batch * spec.height_out * line_out, space, "output"),
     )
     return Program(f"{isa.name}_resize", isa, buffers, (*kit.head, *loop(isa, "image", spec.batch, body)), 0, profile)
+
+
+def _pixel(spec: ResizeSpec, out: Address, column: Run, number: int, together: int) -> Pixel:
+    """Return a pixel of block ``number`` of a run, of which ``together`` are taken a trip."""
+    channels, place = spec.channels, column.place + number * column.apart
+    step = together * column.step * WORD * channels
+    left = Address("line", WORD * (column.first + number * column.step) * channels).plus(columns=step)
+    weights = Address("parameters", PAIR * (spec.height_out + place))
+    return Pixel(
+        weights.plus(columns=together * PAIR * column.apart, column=PAIR),
+        left,
+        left.plus(min(1, spec.width - 1) * WORD * channels),
+        out.plus(place * channels, columns=together * column.apart * channels, column=channels),
+    )
 
 
 def sides(spec: ResizeSpec, axis: int) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from workloads.codegen.common import loop, split
 from workloads.program import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from workloads.codegen.common import Body
     from workloads.codegen.scalar import Scalar
@@ -46,9 +46,11 @@ def generate(spec: ResizeSpec, scalar: Scalar) -> Program:
 
         return weights(at) + _each(scalar, spec.width * spec.channels, element)
 
-    def across(at: Address, left: Address, right: Address, target: Address) -> Body:
+    def across(pixels: Sequence[resize.Pixel]) -> Body:
+        (pixel,) = pixels
+
         def element(place: int, size: int, pair: tuple[str, str]) -> Body:
-            one, other = (side.plus(resize.WORD * place, run=resize.WORD * size) for side in (left, right))
+            one, other = (side.plus(resize.WORD * place, run=resize.WORD * size) for side in (pixel.left, pixel.right))
             value, spare = pair
             return (
                 *mixed("load_word", one, other, pair),
@@ -56,10 +58,10 @@ def generate(spec: ResizeSpec, scalar: Scalar) -> Program:
                 emit("add", value, value, half),
                 emit("add", value, value, spare),
                 emit("shift_right", value, value, resize.SHIFT),
-                emit("store_byte", target.plus(place, run=size), value),
+                emit("store_byte", pixel.output.plus(place, run=size), value),
             )
 
-        return weights(at) + _each(scalar, spec.channels, element)
+        return weights(pixel.weights) + _each(scalar, spec.channels, element)
 
     head = (emit("immediate", half, resize.HALF),)
     kit = resize.Kit(head, down, across, resize.words(spec).nbytes)

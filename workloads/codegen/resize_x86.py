@@ -12,7 +12,7 @@ from workloads.codegen.regions import constants
 from workloads.program import Address, Instruction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from workloads.codegen.regions import Constants
     from workloads.codegen.specs_images import ResizeSpec
@@ -61,9 +61,11 @@ def generate(spec: ResizeSpec, isa: InstructionSet, dialect: Dialect) -> Program
 
         return weights(at) + _each(spec.width * spec.channels, isa, dialect, group)
 
-    def across(at: Address, left: Address, right: Address, target: Address) -> Body:
+    def across(pixels: Sequence[resize.Pixel]) -> Body:
+        (pixel,) = pixels
+
         def group(place: int, count: int, size: int, total: str, other: str) -> Body:
-            sides = [side.plus(resize.WORD * place, run=resize.WORD * size) for side in (left, right)]
+            sides = [side.plus(resize.WORD * place, run=resize.WORD * size) for side in (pixel.left, pixel.right)]
             return (
                 x86.load(dialect, total, sides[0], vector),
                 x86.load(dialect, other, sides[1], vector),
@@ -73,10 +75,10 @@ def generate(spec: ResizeSpec, isa: InstructionSet, dialect: Dialect) -> Program
                 Instruction("vpaddd", total, (total, other)),
                 Instruction("vpsrad", total, (total, resize.SHIFT)),
                 *_narrowed(dialect, table, total, other, halves),
-                *x86.store(dialect, total, target.plus(place, run=size), count),
+                *x86.store(dialect, total, pixel.output.plus(place, run=size), count),
             )
 
-        return weights(at) + _each(spec.channels, isa, dialect, group)
+        return weights(pixel.weights) + _each(spec.channels, isa, dialect, group)
 
     held = {"half": half} if dialect.masked else {"half": half, "halves": halves}
     head = tuple(x86.load(dialect, register, table.address(name), vector) for name, register in held.items())
