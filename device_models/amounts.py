@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from device_models.costing import layer_kernel
+from device_models.costing import layer_kernel, precisions_of
 from device_models.cpu.amounts import cpu_amounts
 from device_models.layer_classes import layer_class
 from device_models.memory import LayerTraffic, Traffic, added, memory_time, traffic_once
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # What a multiplier multiplies; cycles take the clock and are split over threads, except those of calls.
 QUANTITIES = {
     "program": "cycles of the Program that presage generates, on the device's core",
-    "peak": "cycles at the device's int8 peak",
+    "peak": "cycles at the device's peak in the layer's precision",
     "macs": "a cycle for each multiply-accumulate",
     "outputs": "a cycle for each element of the output",
     "elements": "a cycle for each element of the larger side",
@@ -94,13 +94,14 @@ def layer_amounts(
         return cpu_amounts(graph, layer, setting, working, precision, by_winograd=way == "winograd")
     macs = layer_macs(graph, layer)
     working = _placed(graph, layer, device, working)
-    kernel = layer_kernel(graph, layer, device, working) if precision == "int8" else None
+    kernel = layer_kernel(graph, layer, device, working) if precision in precisions_of(device) else None
     kind = layer_class(graph, layer)
     once, moved = _moved(graph, layer, kernel, setting, working)
+    peaks = {"int8": device.compute.int8_peak, "fp32": device.compute.fp32_peak}
     sizes = [graph[name].elements for name in (*layer.inputs, *layer.outputs)]
     cycles: dict[str, float | None] = {
         "program": None if kernel is None else kernel.cycles,
-        "peak": macs / device.compute.int8_peak.value if precision == "int8" else None,
+        "peak": None if (peak := peaks.get(precision)) is None else macs / peak.value,
         "macs": float(macs),
         "outputs": float(sum(graph[name].elements for name in layer.outputs)),
         "elements": float(max(sizes)),

@@ -93,6 +93,18 @@ class Kernel:
 FREE = Kernel(0.0, "none")
 
 
+def precisions_of(device: Device) -> tuple[str, ...]:
+    """Return the precisions that Programs are generated in for a device's best set, and that its core executes."""
+    from workloads.codegen.float_kits import kits_of
+
+    try:
+        kit = kits_of(device.core.isa())[0]
+    except NotImplementedError:
+        return ("int8",)
+    lacking = {name for lack in getattr(device.core.timing, "lacks", ()) for name in lack.instructions}
+    return ("int8", "fp32") if lacking.isdisjoint(kit.op.values()) else ("int8",)
+
+
 def layer_kernel(graph: Graph, layer: Layer, device: Device, working: Working) -> Kernel | None:
     """Return what a layer costs on a device; None when nothing is known about its operator."""
     from workloads.codegen.float_spec import spec_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from device_models.costing import Kernel, layer_kernel, together
+from device_models.costing import Kernel, layer_kernel, precisions_of, together
 from device_models.device import Device, load_device
 from device_models.dvfs import supply_notes
 from device_models.energy import Activity, energy
@@ -145,7 +145,7 @@ def option_problems(
 def _runtime_problems(device: Device, runtime: Runtime | str, precision: str) -> list[str]:
     """Return what is wrong with a runtime, or with a precision in it."""
     if runtime == GENERATED:
-        precisions = ("int8", "fp32") if _computes_floats(device) else ("int8",)
+        precisions = precisions_of(device)
         supported = f"no {precision!r} kernels are generated; supported: {', '.join(precisions)}"
         return [] if precision in precisions else [f"precision: {supported}"]
     try:
@@ -161,18 +161,6 @@ def _runtime_problems(device: Device, runtime: Runtime | str, precision: str) ->
         known = ", ".join(library.precisions)
         problems.append(f"precision: runtime {library.name} has no {precision!r}; supported: {known}")
     return problems
-
-
-def _computes_floats(device: Device) -> bool:
-    """Whether float32 kernels are generated for a device's best set, and its core executes them."""
-    from workloads.codegen.float_kits import kits_of
-
-    try:
-        kit = kits_of(device.core.isa())[0]
-    except NotImplementedError:
-        return False
-    lacking = {name for lack in getattr(device.core.timing, "lacks", ()) for name in lack.instructions}
-    return lacking.isdisjoint(kit.op.values())
 
 
 def _uncovered_problems(layers: list[Layer], device: Device) -> list[str]:

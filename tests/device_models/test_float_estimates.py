@@ -2,9 +2,10 @@
 
 import pytest
 
+from device_models.amounts import layer_amounts
 from device_models.costing import layer_kernel
 from device_models.device import load_device
-from device_models.estimate import estimate, prepared_for, working_set
+from device_models.estimate import Setting, estimate, prepared_for, working_set
 from workloads.builder import GraphBuilder
 from workloads.codegen.float_spec import FloatSpec, specify
 from workloads.codegen.specs import ConvSpec, ElementwiseSpec, MoveSpec, PoolSpec
@@ -80,3 +81,17 @@ def test_functions_of_floats_cost_an_exponential_each():
     assert kernels["logistic"].cycles == 6 * 6 * 8 * device.operators["exponential"].value
     assert kernels["softmax"].cycles > 0
     assert kernels["conv2d"].detail.macs == 6 * 6 * 8 * 8 * 9
+
+
+@pytest.mark.parametrize("name", ["jh7110", "ryzen-5600x", "stm32h7a3", "stm32l4r5"])
+def test_a_runtime_can_scale_the_cycles_of_float_programs(name):
+    device, graph = load_device(name), floats()
+    setting, working, layer = Setting(device, 1, device.frequency_hz), working_set(graph), graph.layers[0]
+    found = layer_amounts(graph, layer, setting, working, "fp32").seconds
+    if name == "stm32l4r5":  # of whose float unit no timing is known
+        assert found["program"] is None
+        return
+    kernel = layer_kernel(graph, layer, device, working)
+    assert found["program"] == pytest.approx(kernel.cycles / device.frequency_hz)
+    peak = device.compute.fp32_peak
+    assert found["peak"] == (None if peak is None else pytest.approx(found["macs"] / peak.value))
