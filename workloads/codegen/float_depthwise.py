@@ -11,8 +11,9 @@ import numpy as np
 
 from workloads.codegen.common import Image, loop, nest, split
 from workloads.codegen.float_pack import parameters
-from workloads.codegen.float_product import bounded, buffers_of, padded, table_of
+from workloads.codegen.float_product import buffers_of, padded, table_of
 from workloads.codegen.float_set import FLOAT_BYTES
+from workloads.codegen.float_sums import bounded
 from workloads.options import Options
 from workloads.program import Address, Program
 

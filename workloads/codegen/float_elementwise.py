@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workloads.codegen.common import nest
-from workloads.codegen.float_product import bounded
 from workloads.codegen.float_set import FLOAT_BYTES
+from workloads.codegen.float_sums import bounded
 from workloads.codegen.regions import constants
 from workloads.options import Options
 from workloads.program import Address, Buffer, Program

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from workloads.codegen.common import loop, nest, split
 from workloads.codegen.float_lines import line, lines_of
-from workloads.codegen.float_product import Product, buffers_of, padded, products, table_of
+from workloads.codegen.float_product import buffers_of, padded, table_of
 from workloads.codegen.float_set import FLOAT_BYTES
+from workloads.codegen.float_sums import Product, products
 from workloads.codegen.float_tiles import tile_of
 from workloads.codegen.float_winograd_transforms import TRANSFORMS, band_of
 from workloads.program import Address, Buffer, Program
