@@ -11,7 +11,7 @@ from device_models.cpu.blocks import Blocks, direct, winograd
 from device_models.layer_classes import layer_class
 from device_models.memory import Traffic, added, home, memory_time
 from workloads.graph import layer_macs
-from workloads.operators import HardSwish, LayerNorm, Pool2d
+from workloads.operators import Conv2d, HardSwish, LayerNorm, Pool2d
 
 if TYPE_CHECKING:
     from device_models.amounts import LayerAmounts
@@ -85,11 +85,9 @@ def _blocks(graph: Graph, layer: Layer, *, by_winograd: bool) -> Blocks | None:
     kind = kind_of(graph, layer)
     if kind not in PRODUCTS:
         return None
-    plain = direct(graph, layer, layer_macs(graph, layer))
-    if kind != "winograd" or not by_winograd:
-        return plain
-    found = winograd(graph, layer)
-    return found if max(found.depth, found.rows // found.groups) > TOO_FEW else plain
+    if kind == "winograd" and by_winograd:
+        return winograd(graph, layer)
+    return direct(graph, layer, layer_macs(graph, layer))
 
 
 @lru_cache(maxsize=KEPT)
@@ -101,10 +99,19 @@ def kept_bytes(graph: Graph, precision: str, *, by_winograd: bool) -> int:
 
 
 def kind_of(graph: Graph, layer: Layer) -> str:
-    """Return the class of a layer; a product of many rows is one of pixels, whatever its operator is called."""
+    """Return the class of a layer for libraries of CPUs.
+
+    A product of many rows is one of pixels, whatever its operator is called; pixels of few channels, or apart from
+    each other, are not transformed.
+    """
     kind = layer_class(graph, layer)
-    many = kind == "dense" and math.prod(graph[layer.outputs[0]].shape[:-1]) > 1
-    return "pointwise" if many else kind
+    if kind == "dense":
+        return "pointwise" if math.prod(graph[layer.outputs[0]].shape[:-1]) > 1 else kind
+    if kind == "winograd" and isinstance(layer.operator, Conv2d):
+        outputs, _, _, inputs = graph[layer.inputs[1]].shape
+        few = max(inputs, outputs // layer.operator.groups) <= TOO_FEW
+        return "conv" if few or layer.operator.dilation != (1, 1) else kind
+    return kind
 
 
 def lanes(device: Device) -> int:
@@ -141,35 +148,42 @@ def _cycles(graph: Graph, layer: Layer, asked: Asked, device: Device) -> dict[st
     width = min(lanes(device), NARROW) if asked.precision == "int8" else lanes(device)
     outputs = sum(graph[name].elements for name in layer.outputs)
     larger = max(outputs, sum(graph[name].elements for name in layer.inputs if not graph[name].is_constant))
-    steps = next((number for kind, number in STEPS.items() if isinstance(layer.operator, kind)), None)
-    function = device.operators.get("exponential")
-    each = steps / width if steps is not None else None if function is None else function.value
     passed = outputs * math.prod(layer.operator.kernel) if isinstance(layer.operator, Pool2d) else larger
-    found: dict[str, float | None] = {
+    function = _function_cycles(layer, device, width)
+    none: dict[str, float | None] = dict.fromkeys(("products", "widened", "winograd", "arranged"), 0.0)
+    found = none | {
         "macs": asked.macs * share,
         "elements": larger * share,
         "outputs": outputs * share,
         "taps": asked.macs / width * share,
         "vectors": passed / width * share,
-        "functions": None if each is None else larger * each * share,
-        "products": 0.0,
-        "widened": 0.0,
-        "winograd": 0.0,
-        "arranged": 0.0,
+        "functions": None if function is None else larger * function * share,
     }
     if asked.blocks is None:
         return found
-    blocks = asked.blocks
+    vectors = outputs * SUMMED_VECTORS[asked.precision] / width * share
+    return found | _product_cycles(asked.blocks, asked, device, width) | {"vectors": vectors}
+
+
+def _function_cycles(layer: Layer, device: Device, width: int) -> float | None:
+    """Return the cycles of a function for one element; None if it takes an exponential of unknown cost. [cycle]"""
+    steps = next((number for kind, number in STEPS.items() if isinstance(layer.operator, kind)), None)
+    exponential = device.operators.get("exponential")
+    return steps / width if steps is not None else None if exponential is None else exponential.value
+
+
+def _product_cycles(blocks: Blocks, asked: Asked, device: Device, width: int) -> dict[str, float | None]:
+    """Return the cycles of a product of matrices, and of what is put in order for it. [cycle]"""
     peak, wide = _rates(device, asked.precision)
-    widened = None if wide is None else blocks.products / wide * share
-    cycles = widened if blocks.count > 1 else None if peak is None else blocks.products / peak * share
+    widened = None if wide is None else blocks.products / wide * asked.share
+    plain = None if peak is None else blocks.products / peak * asked.share
+    by_winograd = blocks.count > 1
     step = max(SCALAR, 1 / width) if asked.kind == "first" else 1 / width
-    return found | {
-        "products": cycles,
+    return {
+        "products": widened if by_winograd else plain,
         "widened": widened,
-        "winograd": cycles if blocks.count > 1 else 0.0,
+        "winograd": widened if by_winograd else 0.0,
         "arranged": 0.0 if asked.kind == "dense" else blocks.arranged * step / _arranging(blocks, asked, device),
-        "vectors": outputs * SUMMED_VECTORS[asked.precision] / width * share,
     }
 
 

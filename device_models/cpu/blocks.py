@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from workloads.graph import Graph, Layer
 
 PIPES = 8  # sums a core keeps in flight: two multiply-adds a cycle, four cycles long
+LARGEST = 6  # outputs along a side of a tile: beyond, sums of single precision lose digits
 FEW, MANY = 64, 128  # channels: below, large tiles cost little to transform; above, weights of small ones stay small
 
 
@@ -85,14 +86,14 @@ def groups_of(graph: Graph, layer: Layer) -> int:
     return graph[layer.inputs[0]].shape[-1] // graph[layer.inputs[1]].shape[-1]
 
 
-def tile_extent(inputs: int, outputs: int, extent: int, *, largest: int = 6) -> int:
+def tile_extent(inputs: int, outputs: int, extent: int) -> int:
     """Return the outputs along a side of the tile a library takes for some channels and an image.
 
     Large tiles save most products; small images waste them, and many channels' weights grow with them. The bounds
     follow ncnn's table of profiled choices (Tencent/ncnn@a4d2ea1d4:src/layer/x86/convolution_x86.cpp).
     """
     if max(inputs, outputs) < FEW:
-        return largest
+        return LARGEST
     few = min(inputs, outputs)
     small = 12 if few >= 2 * MANY else 10 if few >= FEW else 0
     return 2 if extent <= small else 4

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_models.cpu.amounts import busiest, busy_clock_hz, cpu_amounts, fork_s, kept_bytes
+from device_models.cpu.amounts import busiest, busy_clock_hz, cpu_amounts, fork_s, kept_bytes, kind_of
 from device_models.cpu.blocks import Blocks, direct, tile_extent, winograd
 from device_models.device import load_device
 from device_models.estimate import Setting, estimate, prepared_for, working_set
@@ -293,6 +293,8 @@ def test_a_group_has_operands_of_its_own_and_too_few_channels_for_winograd():
     found = [asked(graph, SERVER, by_winograd=flag) for flag in (True, False)]
     assert found[0] == found[1]
     assert found[0]["winograd"] == 0.0
+    assert found[0]["products"] > 0.0
+    assert kind_of(graph, graph.layers[0]) == "conv"  # so that its products have a term
 
 
 def test_rows_of_tokens_are_a_product_of_matrices_and_a_single_row_is_not():
