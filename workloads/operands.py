@@ -259,3 +259,24 @@ def _float32_product(graph: Graph, layer: Layer) -> Array | None:
     if isinstance(layer.operator, Mul):
         return (product / output).astype(np.float64)
     return np.asarray(product.astype(np.float64) / np.float64(output))
+
+
+def larger_first(graph: Graph, names: tuple[str, ...], *, commutes: bool) -> tuple[str, ...]:
+    """Return two inputs so that the second repeats along the leading axes of the first.
+
+    Raises
+    ------
+    NotImplementedError
+        The shapes broadcast in another way.
+    """
+    first, second = (graph[name] for name in names)
+    if first.elements < second.elements:
+        if not commutes:
+            raise NotImplementedError(f"the first operand {first.shape} repeats, not the second {second.shape}")
+        first, second, names = second, first, names[::-1]
+    kept = tuple(second.shape)
+    while kept and kept[0] == 1:
+        kept = kept[1:]
+    if first.shape[len(first.shape) - len(kept) :] != kept:
+        raise NotImplementedError(f"shapes {first.shape} and {second.shape} broadcast along inner axes")
+    return names

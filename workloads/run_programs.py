@@ -1,4 +1,4 @@
-"""Run a quantised Graph through the generated Programs of an instruction set, layer by layer."""
+"""Run a Graph, quantised or of float32, through the generated Programs of an instruction set, layer by layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workloads.codegen.specs_rows import LstmSpec, SvdfSpec
 from workloads.errors import did_you_mean
 from workloads.executor import Executable
 from workloads.kernels.lut import table_of_bytes
-from workloads.operands import Normalization, activation_count, operands
+from workloads.operands import Normalization, activation_count, larger_first, operands
 from workloads.operands_recurrent import lstm_constants, svdf_constants
 from workloads.operators import (
     Activation,
@@ -42,6 +42,7 @@ from workloads.operators import (
     Transpose,
     TransposedConv2d,
 )
+from workloads.run_float_programs import bind_floats
 from workloads.run_state import advance
 
 if TYPE_CHECKING:
@@ -110,7 +111,8 @@ def prepare(graph: Graph, isa: InstructionSet) -> Prepared:
             steps.append(step)
             continue
         try:
-            program, bound = _bind(graph, step, isa, ready)
+            floats = graph[step.layer.outputs[0]].dtype == "float32"
+            program, bound = (bind_floats if floats else _bind)(graph, step, isa, ready)
         except (NotImplementedError, ValueError) as reason:
             fallbacks.append(Fallback(step.layer.name, step.layer.op, str(reason)))
             steps.append(step)
@@ -190,26 +192,9 @@ def _check_int8(graph: Graph, layer: Layer) -> None:
 def _larger_first(
     graph: Graph, names: tuple[str, ...], constants: Operands, *, commutes: bool
 ) -> tuple[tuple[str, ...], Operands]:
-    """Order the inputs of a sum or product so that the second repeats along the leading axes of the first.
-
-    Raises
-    ------
-    NotImplementedError
-        The shapes broadcast in another way.
-    """
-    first, second = (graph[name] for name in names)
-    if first.elements < second.elements:
-        if not commutes:
-            raise NotImplementedError(f"the first operand {first.shape} repeats, not the second {second.shape}")
-        first, second, names = second, first, names[::-1]
-        constants = replace(
-            constants,
-            input_scales=constants.input_scales[::-1],
-            input_zero_points=constants.input_zero_points[::-1],
-        )
-    kept = tuple(second.shape)
-    while kept and kept[0] == 1:
-        kept = kept[1:]
-    if first.shape[len(first.shape) - len(kept) :] != kept:
-        raise NotImplementedError(f"shapes {first.shape} and {second.shape} broadcast along inner axes")
-    return names, constants
+    """Order the inputs of a sum or product, and their constants, as ``larger_first`` does."""
+    ordered = larger_first(graph, names, commutes=commutes)
+    if ordered == names:
+        return names, constants
+    scales, zero_points = constants.input_scales[::-1], constants.input_zero_points[::-1]
+    return ordered, replace(constants, input_scales=scales, input_zero_points=zero_points)
