@@ -28,7 +28,8 @@ def test_a_layer_is_listed_like_assembly_and_as_c(listing):
     assert "smlad        r0, " in out
     status, out, _ = listing("resnet8", "--on", "stm32h7a3", "--layer", "dense14", "--as", "c")
     assert status == 0
-    assert out.startswith("// Thumb-2 with the DSP extension. Compile with: -O2 -mcpu=cortex-m7 -mthumb\n")
+    flags = "-O2 -mcpu=cortex-m7 -mthumb -mfpu=fpv5-sp-d16 -mfloat-abi=softfp -ffp-contract=off"
+    assert out.startswith(f"// Thumb-2 with the DSP extension. Compile with: {flags}\n")
     assert "r0 = __smlad(" in out
 
 
