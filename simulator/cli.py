@@ -122,7 +122,7 @@ def predict(
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="A model file, table.csv#network, or name.")],
     on: Annotated[list[str], typer.Option("--on", help="A device's name or TOML file. May be repeated.")],
     runtime: Annotated[str, typer.Option(help="The kernel library that runs the layers.")] = "generated",
-    precision: Annotated[str, typer.Option(help="int8")] = "int8",
+    precision: Annotated[str, typer.Option(help="int8, fp32, or another that a runtime has.")] = "int8",
     batch: Annotated[int, typer.Option(min=1)] = 1,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Cores that share each layer; default: 1, or all of an accelerator.")
@@ -299,12 +299,14 @@ def listing(
     layer: Annotated[str | None, typer.Option(help="The model's layer.")] = None,
     isa: Annotated[str | None, typer.Option("--isa", help="The core's instruction set; default: its best.")] = None,
     form: Annotated[str, typer.Option("--as", help="assembly, or c: a function that a compiler takes.")] = "assembly",
+    precision: Annotated[str, typer.Option(help="int8 or fp32.")] = "int8",
     size: SizeOption = None,
 ) -> None:
     """Print the Program generated for a layer on a device."""
     from simulator.listing import listing_text
 
-    typer.echo(listing_text(source, on=on, layer=layer, isa=isa, form=form, sizes=_sizes(size)), nl=False)
+    text = listing_text(source, on=on, layer=layer, isa=isa, form=form, precision=precision, sizes=_sizes(size))
+    typer.echo(text, nl=False)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from device_models.device import load_device
 from device_models.estimate import prepared_for
 from workloads.codegen import generate
-from workloads.codegen.specs import specify
+from workloads.codegen.float_spec import spec_of
 from workloads.errors import InputError, did_you_mean
 from workloads.program_file import load as load_program
 from workloads.readers.load import load
@@ -15,10 +15,12 @@ from workloads.readers.load import load
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from workloads.graph import Graph
     from workloads.program import Program
 
 
 FORMS = ("assembly", "c")
+PRECISIONS = ("int8", "fp32")
 
 
 def listing_text(
@@ -28,6 +30,7 @@ def listing_text(
     layer: str | None = None,
     isa: str | None = None,
     form: str = "assembly",
+    precision: str = "int8",
     sizes: Mapping[str, int] | None = None,
 ) -> str:
     """Return the text of a Program.
@@ -42,14 +45,17 @@ def listing_text(
         One of the core's instruction sets, the best one unless named.
     form
         One of ``FORMS``.
+    precision
+        Of a model's layer, "int8" or "fp32".
 
     Raises
     ------
     InputError
         A wrong file, device or layer, or a Program that has no such text.
     """
-    if form not in FORMS:
-        raise InputError("--as", [f"{form!r} is unknown; {did_you_mean(form, FORMS)}"])
+    for option, given, known in (("--as", form, FORMS), ("--precision", precision, PRECISIONS)):
+        if given not in known:
+            raise InputError(option, [f"{given!r} is unknown; {did_you_mean(given, known)}"])
     if source.endswith(".json"):
         if unused := [name for name, given in (("--on", on), ("--layer", layer), ("--isa", isa)) if given]:
             raise InputError(
@@ -57,7 +63,7 @@ def listing_text(
             )
         program = load_program(source)
     else:
-        program = _generated(source, on, layer, isa, sizes)
+        program = _generated(prepared_for(load(source, sizes=sizes), precision, 1), source, on, layer, isa)
     try:
         return _writer(form)(program)
     except NotImplementedError as error:
@@ -75,11 +81,8 @@ def _writer(form: str) -> Callable[[Program], str]:
     return listing
 
 
-def _generated(
-    model: str, on: str | None, layer: str | None, isa: str | None, sizes: Mapping[str, int] | None
-) -> Program:
+def _generated(graph: Graph, model: str, on: str | None, layer: str | None, isa: str | None) -> Program:
     """Generate the Program of a model's layer on a device."""
-    graph = prepared_for(load(model, sizes=sizes), "int8", 1)
     names = [each.name for each in graph.layers]
     problems = [] if on else ["--on: no device given; `presage devices` lists them"]
     if layer not in names:
@@ -89,7 +92,7 @@ def _generated(
         raise InputError(model, problems)
     chosen = graph.layers[names.index(str(layer))]
     try:
-        spec = specify(graph, chosen)
+        spec = spec_of(graph, chosen)
         if spec is None:
             raise NotImplementedError(f"layer {layer!r} moves nothing: no Program is generated for it")
         return generate(spec, load_device(on).core.isa(isa))

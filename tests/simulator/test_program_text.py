@@ -33,6 +33,16 @@ def test_a_layer_is_listed_like_assembly_and_as_c(listing):
     assert "r0 = __smlad(" in out
 
 
+def test_a_layer_is_listed_in_float32_too(listing):
+    status, out, _ = listing("resnet8", "--on", "jh7110", "--layer", "dense14", "--precision", "fp32", "--as", "c")
+    assert status == 0
+    assert "__builtin_fmaf(" in out
+    status, _, error = listing("resnet8", "--on", "jh7110", "--layer", "dense14", "--precision", "fp16")
+    assert (status, error) == (2, "--precision: 1 problem\n  'fp16' is unknown; known: fp32, int8\n")
+    status, _, error = listing("resnet8", "--on", "esp32-c3", "--layer", "dense14", "--precision", "fp32")
+    assert (status, error) == (2, "resnet8: 1 problem\n  rv32im: no kernels are generated in float32\n")
+
+
 def test_another_instruction_set_of_the_core_can_be_named(listing):
     _, out, _ = listing("resnet8", "--on", "epyc-9v45", "--layer", "dense14", "--isa", "avx2", "--as", "c")
     assert out.startswith("// AVX2 and FMA.")
