@@ -2,7 +2,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from device_models.cores import cost, load_core
@@ -109,6 +109,8 @@ def test_the_time_lies_between_the_busiest_queue_and_all_queues_in_turn(spec):
     st.sampled_from([1, 3]),
     st.booleans(),
 )
+@example(batch=3, size=9, channels=10, outputs=3, taps=1, depthwise=False)
+@example(batch=5, size=7, channels=69, outputs=8, taps=1, depthwise=False)
 def test_more_work_never_takes_less_time(batch, size, channels, outputs, taps, depthwise):
     pad = taps // 2
     spec = ConvSpec(batch, size, size, channels, size, size, outputs, (taps, taps), padding=(pad, pad))

@@ -207,22 +207,25 @@ def _candidates(spec: ConvSpec, block: Block, isa: InstructionSet, options: Opti
             sizes.append(size)
     for outputs in sizes:
         most = _most_rows(outputs, isa, options)
-        yield True, outputs, _even(spec.width_out, most, isa)
+        yield True, outputs, _whole(spec.width_out, most, isa)
         if spec.batch * spec.height_out * spec.width_out <= most:  # weights used once need no room for all of them
             yield False, outputs, spec.width_out
     for outputs in sizes:
-        columns = _even(spec.width_out, _most_rows(outputs, isa, options), isa)
+        columns = _whole(spec.width_out, _most_rows(outputs, isa, options), isa)
         while columns >= 1:
             yield True, outputs, columns
             yield False, outputs, columns
             columns //= 2
 
 
-def _even(extent: int, most: int, isa: InstructionSet) -> int:
-    """Return the size of nearly equal pieces no larger than ``most``, in whole blocks of the cube where that fits."""
-    size = -(-extent // -(-extent // most))
-    whole = round_up(size, isa.parameters["cube_m"])
-    return whole if whole <= min(most, extent) else size
+def _whole(extent: int, most: int, isa: InstructionSet) -> int:
+    """Return the largest tile that fits, in whole blocks of the cube; the last one is smaller.
+
+    Equal tiles would shrink as an extent grows past a multiple of ``most``: less to load before the first product, so
+    that more work took less time.
+    """
+    step = isa.parameters["cube_m"]
+    return min(extent, most // step * step or most)
 
 
 def _most_rows(outputs: int, isa: InstructionSet, options: Options) -> int:
