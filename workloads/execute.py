@@ -281,9 +281,7 @@ def _integer(layer: Layer, constants: Operands, profile: str) -> Callable[[Seque
     raise InputError(layer.name, [f"operator {layer.op!r} has no integer kernel; fold it before quantising"])
 
 
-def _layer_norm(
-    graph: Graph, layer: Layer, operator: LayerNorm, profile: str
-) -> Callable[[Sequence[Array]], Array]:
+def _layer_norm(graph: Graph, layer: Layer, operator: LayerNorm, profile: str) -> Callable[[Sequence[Array]], Array]:
     from workloads.kernels import ascend, normalization
 
     constants = operands(graph, layer)

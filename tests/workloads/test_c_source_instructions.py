@@ -21,9 +21,12 @@ FLOATS = {"rv64gc": {"f32": "f", "f64": "d"}, "thumb2-dsp": {"f32": "s"}}  # reg
 SCALARS = {"vmovd": "d", "vpextrd": "d", "shr": "da", "mov.word.store": "a", "mov.byte.store": "a"}  # on avx2
 IMMEDIATES = {"vpslld", "vpsrad", "vpsrlq"}  # whose last source is never memory
 COUNTS = {"avx512-vnni": (None, 1, 5, 16), "rvv": (1, 5, 32)}
-INDICES = {"vpshufb": [4 * (i % 4) for i in range(32)], "vpermd": [0, 4, 0, 4, 0, 4, 0, 4],
-           "vpshufb.halves": [4 * (i % 8 // 2) + i % 2 for i in range(32)],
-           "vpermd.halves": [0, 1, 4, 5, 0, 1, 4, 5]}
+INDICES = {
+    "vpshufb": [4 * (i % 4) for i in range(32)],
+    "vpermd": [0, 4, 0, 4, 0, 4, 0, 4],
+    "vpshufb.halves": [4 * (i % 8 // 2) + i % 2 for i in range(32)],
+    "vpermd.halves": [0, 1, 4, 5, 0, 1, 4, 5],
+}
 
 
 def fill(isa, register, nbytes):

@@ -25,7 +25,9 @@ def single(x: Fraction) -> np.float32:
         exponent += 1
     quanta = round(x / Fraction(2) ** exponent)  # Python rounds fractions half to even
     with np.errstate(over="ignore"):
-        return np.float32(float(quanta) * 2.0**exponent) if exponent <= 104 else np.float32(np.inf if x > 0 else -np.inf)
+        return (
+            np.float32(float(quanta) * 2.0**exponent) if exponent <= 104 else np.float32(np.inf if x > 0 else -np.inf)
+        )
 
 
 def vectors(a, b, c) -> np.float32:
