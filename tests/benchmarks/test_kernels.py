@@ -141,9 +141,9 @@ def test_a_matrix_product_keeps_up_with_onnxruntime(name, tmp_path):
 def test_two_threads_scale(tmp_path):
     model, x = convolution("uint8", 56, 64, 64, 3, 1)
     function, _ = ours(tmp_path, model, x)
-    one = interleaved(function)[0].min()
+    one = interleaved(function, rounds=300)[0].min()
     with use_threads(2):
-        two = interleaved(function)[0].min()
+        two = interleaved(function, rounds=300)[0].min()
     say(f"\ntwo threads: {one / two:.2f} times one")
     assert one / two >= 1.7
 
