@@ -31,7 +31,10 @@ class InputError(ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Suggest the closest known name, or list all when none is close; text for an error message."""
+    """Suggest the closest known name, but names that begin like this one first; else list all; for an error message."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
+    longer = [each for each in names if name and each.startswith(name)]
+    if longer and not (close and close[0] in longer):
+        return f"did you mean {' or '.join(repr(each) for each in longer)}?"
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
