@@ -338,7 +338,6 @@ KIND_OF = {
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_a_form_with_fixed_types_equals_the_lanes_of_any_type(form, monkeypatch):
-    """Whole vectors of a form, its tail, and its extremes, against the same instruction run lane by lane."""
     lanes = len(form.indices) or (1 if form.single else 67)
     meaning = Meaning(
         KIND_OF[form.operation], form.types[0], form.types[1:], lanes, form.group, form.step,
