@@ -1,4 +1,4 @@
-"""A scenario for tests with one text replaced, and the faults of a scenario."""
+"""The command as a user calls it; a scenario for tests with one text replaced, and the faults of a scenario."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from simulator import cli
 from simulator.scenario import parse_scenario
 from workloads.errors import InputError
 
@@ -14,6 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BASE = Path(__file__).with_name("base_scenario.toml").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def presage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Return what runs a command in an empty folder: its exit status, output and errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            cli.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return int(stopped.value.code or 0), printed.out, printed.err
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 
 from device_models.estimate import estimate
 from device_models.runtime import load_runtime
-from simulator import cli
 from workloads.models import build
 
 BOARD = "stm32h7a3"
@@ -17,19 +16,6 @@ FIVE = ("resnet8", "dscnn_kws", "mobilenet_v1_025_96", "fc_autoencoder", "mobile
 NEW = "squeezenet1_1"
 # A library of the user's own: like the prior, but not as good at convolutions, and better at products.
 FACTORS = {"conv": 1.5, "pointwise": 1.3, "first": 1.4, "depthwise": 1.6, "dense": 0.8}
-
-
-@pytest.fixture
-def presage(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            cli.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

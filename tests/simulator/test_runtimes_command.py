@@ -9,18 +9,6 @@ import numpy as np
 import pytest
 
 from device_models.runtime import load_runtime
-from simulator import cli
-
-
-@pytest.fixture
-def presage(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            cli.main(list(arguments))
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 def test_each_runtime_tells_its_errors_on_families_left_out(presage):

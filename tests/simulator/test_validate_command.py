@@ -7,23 +7,11 @@ import json
 import pytest
 
 from device_models.estimate import estimate
-from simulator import cli
 from simulator.arguments import completed
 from workloads.models import build
 
 NETWORKS = ("resnet8", "dscnn_kws", "mobilenet_v2_0.35_128", "fc_autoencoder")
 OFF = {"resnet8": 1.04, "dscnn_kws": 0.97, "mobilenet_v2_0.35_128": 1.1, "fc_autoencoder": 0.9}
-
-
-@pytest.fixture
-def presage(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            cli.main([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return stopped.value.code or 0, printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture(scope="module")
